@@ -1,0 +1,11 @@
+"Everything that a notebook needs: all of `fastai.vision.all`, and every public name of this package"
+from fastai.vision.all import *
+from .data import *
+from .augment import *
+from .loaders import *
+from .model import *
+from .onecycle import *
+from .recipes import *
+from .learner import *
+from .interpret import *
+from .train import *
