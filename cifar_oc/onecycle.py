@@ -97,23 +97,24 @@ def fit_course(self:Learner,
     if not 0 < lr_min < lr_max: raise ValueError(f'lr_min is {lr_min:g} and lr_max {lr_max:g}; give 0 < lr_min < lr_max')
     self.fit_one_cycle(n_epoch, lr_max, div=lr_max/lr_min, div_final=lr_max/lr_min, pct_start=pct_start, **kwargs)
 
-# %% ../nbs/04_onecycle.ipynb #0a8928f3
+# %% ../nbs/04_onecycle.ipynb #a02df78b
 def plot_one_cycle(
-    hps:dict,            # 'lr' and 'mom' a step, as `learn.recorder.hps` has them
-    n_epoch:int,         # epochs of the run
-    ax=None,             # where to draw; a new figure if None
+    lrs:LRs,                # (lr_min, lr_max)
+    n_epoch:int=24,         # epochs of the run
+    pct_start:float=5/24,   # share of the run before the peak
+    moms=(.95,.85,.95),     # momentum at the start, the peak and the end
+    ax=None,                # where to draw; a new figure if None
 ):
-    "Rate and momentum over epochs, with the peak marked; returns the rate's `Axes`"
-    ax = ax or plt.subplots(figsize=(6,3.5), layout='constrained')[1]
-    lr,x = np.array(hps['lr']), np.arange(len(hps['lr']))*n_epoch/len(hps['lr'])
-    peak = lr.argmax()
-    ax.plot(x, lr, c='C0', label='learning rate')
-    ax.plot(x[peak], lr[peak], 'o', c='C1', label=f'LRMAX {lr[peak]:.2e} at epoch {x[peak]:.3g}')
-    ax.axhline(lr[0], ls=':', c='C2', label=f'LRMIN {lr[0]:.2e}')
+    "Rate and momentum of `fit_course` over the epochs, with the peak marked; returns the rate's `Axes`"
+    ax = ax or plt.subplots(figsize=(6,4), layout='constrained')[1]
+    lr_min,lr_max = lrs
+    x,peak,mom = np.linspace(0, 1, 500),pct_start*n_epoch,ax.twinx()
+    ax.plot(x*n_epoch, [combined_cos(pct_start, lr_min, lr_max, lr_min)(o) for o in x], c='C0', label='learning rate')
+    ax.plot(peak, lr_max, 'o', c='C1', label=f'LRMAX {lr_max:.2e} at epoch {peak:.3g}')
+    ax.axhline(lr_min, ls=':', c='C2', label=f'LRMIN {lr_min:.2e}')
+    mom.plot(x*n_epoch, [combined_cos(pct_start, *moms)(o) for o in x], c='C7', ls='--', label='momentum')
     ax.set(xlabel='epoch', ylabel='learning rate', title='One cycle')
-    mom = ax.twinx()
-    mom.plot(x, hps['mom'], c='C7', ls='--', label='momentum')
     mom.set_ylabel('momentum (β₁)')
     lines = ax.get_lines() + mom.get_lines()
-    ax.legend(lines, [l.get_label() for l in lines], loc='upper right')
+    ax.figure.legend(lines, [l.get_label() for l in lines], loc='outside lower center', ncols=2)
     return ax
