@@ -7,8 +7,8 @@ Docs: https://cifar-oc.github.io/cifar_oc/cli.html.md"""
 # %% auto #0
 __all__ = ['train_command']
 
-# %% ../nbs/10_cli.ipynb #c6e5b82d
-import argparse, sys
+# %% ../nbs/10_cli.ipynb #e4698dd5
+import argparse, sys, warnings
 
 # %% ../nbs/10_cli.ipynb #e250c6e9
 class _Parser(argparse.ArgumentParser):
@@ -35,13 +35,14 @@ def _train_parser():
     arg('--resume', metavar='DIR', help='go on with the stopped run in DIR; goes with no other option')
     return p
 
-# %% ../nbs/10_cli.ipynb #0deb9981
+# %% ../nbs/10_cli.ipynb #e960a1cd
 def train_command():
     "The command `cifar-oc-train`; exit status 2 and one line for bad input, 130 when interrupted"
     p = _train_parser()
     args = vars(p.parse_args())
     run = args.pop('resume')
     if run and any(v != p.get_default(k) for k,v in args.items()): p.error('--resume goes with no other option')
+    warnings.filterwarnings('ignore', '.*torch.jit.script', FutureWarning)  # what fastai's import says on a new torch is no news to a user
     try:
         from cifar_oc.train import train, resume
         import matplotlib

@@ -7,12 +7,12 @@ Docs: https://cifar-oc.github.io/cifar_oc/train.html.md"""
 # %% auto #0
 __all__ = ['train', 'resume']
 
-# %% ../nbs/09_train.ipynb #1672c0a9
+# %% ../nbs/09_train.ipynb #9e5cc8c5
 import json, platform, shutil
 from datetime import datetime, timezone
 from importlib.metadata import version
 import safetensors.torch as st
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from fastai.vision.all import *
 from .data import *
 from .augment import *
@@ -23,7 +23,7 @@ from .recipes import *
 from .learner import *
 from .interpret import *
 
-# %% ../nbs/09_train.ipynb #64ed2cda
+# %% ../nbs/09_train.ipynb #f97ede1a
 def _config(source, recipe, epochs, bs, lr_min, lr_max, valid, precision, seed, data=None):
     "A complete, checked configuration; raises `ValueError`"
     r = get_recipe(recipe)
@@ -32,27 +32,25 @@ def _config(source, recipe, epochs, bs, lr_min, lr_max, valid, precision, seed, 
     if epochs < 1: raise ValueError(f'epochs is {epochs}; give 1 or more')
     if bs < 2: raise ValueError(f'bs is {bs}; give 2 or more, batch normalisation needs two pictures')
     if (lr_min is None) != (lr_max is None): raise ValueError('only one of lr_min and lr_max is given; give both, or neither to have them found')
-    if lr_min is not None and not 0 < lr_min < lr_max: raise ValueError(f'lr_min is {lr_min:g} and lr_max {lr_max:g}; give 0 < lr_min < lr_max')
+    if lr_min is not None and not 0 < lr_min < lr_max < np.inf: raise ValueError(f'lr_min is {lr_min:g} and lr_max {lr_max:g}; give 0 < lr_min < lr_max')
     check_valid(valid)
     precision = precision or best_precision()
     precision_cbs(precision)
     if seed is None: seed = int.from_bytes(os.urandom(4), 'big')
-    if source not in (None,'demo'): source = str(Path(source).expanduser().absolute())
-    return dict(source=source, recipe=recipe, epochs=epochs, bs=bs, lr_min=lr_min, lr_max=lr_max, valid=valid, precision=precision, seed=seed, data=data)
+    return dict(source=source and str(source), recipe=recipe, epochs=epochs, bs=bs, lr_min=lr_min, lr_max=lr_max, valid=valid, precision=precision, seed=seed, data=data)
 
-# %% ../nbs/09_train.ipynb #9055771f
+# %% ../nbs/09_train.ipynb #3ca17e9f
 def _new_run(out, cfg):
     "Create the run folder `out` with `config.json` in it; raises `FileExistsError` or `OSError`"
-    if out is None: out = f"runs/{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}-{cfg['recipe']}"
-    out = Path(out).expanduser()
     if out.exists(): raise FileExistsError(f'{out} exists, and a run is never written over; give another out, or resume it')
-    new = out.with_name(f'.{out.name}.new')
+    new = out.with_name(f'.{out.name}.{os.getpid()}')
     try:
-        new.mkdir(parents=True)
+        new.mkdir(parents=True, exist_ok=True)
         replace_text(new/'config.json', json.dumps(cfg, indent=2) + '\n')
         new.rename(out)
-    except OSError as e: raise OSError(f'cannot create the run folder {out} ({e.strerror or e}); give an out that can be written') from e
-    return out
+    except OSError as e:
+        shutil.rmtree(new, ignore_errors=True)
+        raise OSError(f'cannot create the run folder {out} ({e.strerror or e}); give an out that can be written') from e
 
 # %% ../nbs/09_train.ipynb #386f1844
 def _machine():
@@ -112,7 +110,8 @@ def _find_lrs(learn, cfg, out):
     cfg.update(lr_min=lrs.lr_min, lr_max=lrs.lr_max)
     _save_config(cfg, out)
 
-# %% ../nbs/09_train.ipynb #50f0bf97
+# %% ../nbs/09_train.ipynb #3232fa8d
+def _part(cfg): return 'test' if cfg['valid'] == 'test' else 'held-out training'
 def _row(r): return '  '.join([f"epoch {r['epoch']:>2}", *[f"{p} loss {r[p+'_loss']:.4f} accuracy {r[p+'_accuracy']:.2%}" for p in ('train','valid')], f"lr {r['lr']:.2e}", f"{r['seconds']:.1f} s"])
 
 def _finish(learn, cfg, rows, out):
@@ -125,9 +124,7 @@ def _finish(learn, cfg, rows, out):
     (out/'checkpoint.safetensors').unlink()
     print(f"accuracy {m['accuracy']:.2%} on {m['n']:,} {_part(cfg)} pictures after epoch {m['epochs']}, the last, in {m['seconds']:.0f} s; pictures and weights in {out}")
 
-# %% ../nbs/09_train.ipynb #04a67043
-def _part(cfg): return 'test' if cfg['valid'] == 'test' else 'held-out training'
-
+# %% ../nbs/09_train.ipynb #dac4450c
 def _run(cfg, out):
     "Load, find, fit and write down; goes on from what is in `out`"
     learn, r = _learner(cfg), get_recipe(cfg['recipe'])
@@ -135,7 +132,9 @@ def _run(cfg, out):
     print(f"data       {cfg['data']}; validated on {len(learn.dls.valid_ds):,} {_part(cfg)} pictures")
     print(f"machine    {_machine()}; device {learn.dls.device}, precision {cfg['precision']}, channels last", flush=True)
     with learn.no_logging(), nullcontext() if IN_NOTEBOOK or sys.stdout.isatty() else learn.no_bar():
-        if cfg['lr_min'] is None: _find_lrs(learn, cfg, out)
+        if cfg['lr_min'] is None:
+            print('rates      looking for LRMIN and LRMAX: 100 steps of lr_find', flush=True)
+            _find_lrs(learn, cfg, out)
         print(f"rates      LRMIN {cfg['lr_min']:.2e}, LRMAX {cfg['lr_max']:.2e} at epoch {r.pct_start*cfg['epochs']:.3g} of {cfg['epochs']}; batch {cfg['bs']}, seed {cfg['seed']}")
         print(f"run folder {out}", flush=True)
         history = History(out, log=lambda row: print(_row(row), flush=True))
@@ -143,7 +142,7 @@ def _run(cfg, out):
         _finish(learn, cfg, history.rows, out)
     return learn
 
-# %% ../nbs/09_train.ipynb #589559f3
+# %% ../nbs/09_train.ipynb #e36a7959
 def train(
     source=None,          # None (environment variable CIFAR_OC_DATA, else a download), 'demo', or a path; see `load_cifar10`
     recipe:str='course',  # one of `recipes`
@@ -158,17 +157,24 @@ def train(
 ) -> Learner:
     "The whole job; raises `ValueError`, `FileNotFoundError`, `FileExistsError` or `OSError`, and then leaves nothing behind"
     cfg = _config(source, recipe, epochs, bs, lr_min, lr_max, valid, precision, seed)
-    out = _new_run(out, cfg)
-    try: return _run(cfg, out)
+    out = Path(out or f"runs/{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}-{recipe}").expanduser()
+    made = [p for p in out.parents if not p.exists()]
+    try:
+        _new_run(out, cfg)
+        try: return _run(cfg, out)
+        except Exception:
+            if not (out/'checkpoint.safetensors').exists(): shutil.rmtree(out)
+            raise
     except Exception:
-        if not (out/'checkpoint.safetensors').exists(): shutil.rmtree(out)
+        for p in made:
+            with suppress(OSError): p.rmdir()  # those that are empty
         raise
 
-# %% ../nbs/09_train.ipynb #da7b11f8
+# %% ../nbs/09_train.ipynb #8c462449
 def resume(
     out:Path, # run folder of a stopped run
 ) -> Learner:
-    "Go on with the run in `out` from its last epoch; raises `FileNotFoundError` or `ValueError`"
+    "Go on with the run in `out` from its last epoch, in the folder where it was begun if its source is a relative path; raises `FileNotFoundError` or `ValueError`"
     out = Path(out).expanduser()
     if not (out/'config.json').exists(): raise FileNotFoundError(f'{out} is no run folder, for it has no config.json; give a folder that train wrote')
     try: cfg = _config(**json.loads((out/'config.json').read_text()))
