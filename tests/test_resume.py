@@ -1,0 +1,101 @@
+"A run that is killed and resumed has the history of one that was not."
+import csv, json, os, random, shutil, signal, sys, time
+from pathlib import Path
+import pytest
+from conftest import finish, start
+
+args = '--epochs 3 --bs 8 --lr_min 1e-4 --lr_max 1e-3 --seed 7'.split()
+env = lambda: os.environ | dict(OMP_NUM_THREADS='1')  # sums are the same in the same number of threads
+
+def begin(pictures, out): return start('--source', pictures, *args, '--out', out, env=env())
+
+def history(out):
+    "The rows of `history.csv`, without the column `seconds`."
+    with (out/'history.csv').open() as f: return [{k: v for k,v in row.items() if k != 'seconds'} for row in csv.DictReader(f)]
+
+def state(folder): return {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.iterdir()}
+
+@pytest.fixture(scope='module')
+def whole(pictures, tmp_path_factory):
+    "The folder of a run that nobody stopped, and of another like it."
+    folders = [tmp_path_factory.mktemp('whole')/o for o in 'ab']
+    for process in [begin(pictures, o) for o in folders]:
+        status,_,err = finish(process)
+        assert status == 0, err
+    return folders
+
+def test_run_folder(whole):
+    names = {p.name for p in whole[0].iterdir()}
+    assert {'config.json', 'history.csv', 'metrics.json', 'model.safetensors'} <= names
+    assert {Path(n).suffix for n in names} == {'.json', '.csv', '.safetensors', '.png'}
+    rows,metrics,config = history(whole[0]),*(json.loads((whole[0]/f'{n}.json').read_text()) for n in ('metrics', 'config'))
+    assert list(rows[0]) == 'epoch train_loss train_accuracy valid_loss valid_accuracy lr'.split()
+    assert [r['epoch'] for r in rows] == ['1', '2', '3']
+    assert metrics['accuracy'] == pytest.approx(float(rows[-1]['valid_accuracy']), abs=1e-5)  # the last, not the best
+    assert [config[k] for k in ('seed', 'bs', 'epochs', 'lr_min', 'lr_max')] == [7, 8, 3, 1e-4, 1e-3]
+
+def test_same_seed_same_history(whole): assert history(whole[0]) == history(whole[1])
+
+def wait_for(test, process):
+    "Wait until `test()` holds; the process must still run then."
+    while not test():
+        assert process.poll() is None, process.communicate()
+        time.sleep(.005)
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    assert finish(process)[0] == -signal.SIGKILL, 'the run ended before it was killed'
+
+def resume(out):
+    status,_,err = finish(start('--resume', out, env=env()))
+    assert status == 0, err
+    return history(out)
+
+def test_killed_before_first_checkpoint(pictures, whole, tmp_path):
+    process = begin(pictures, out := tmp_path/'run')
+    wait_for((out/'config.json').exists, process)
+    kill(process)
+    assert [p.name for p in out.iterdir()] == ['config.json']
+    assert resume(out) == history(whole[0])
+
+def test_killed_at_any_moment_after(pictures, whole, tmp_path):
+    with (whole[0]/'history.csv').open() as f: second = float(list(csv.DictReader(f))[1]['seconds'])
+    process = begin(pictures, out := tmp_path/'run')
+    wait_for((out/'checkpoint.safetensors').exists, process)
+    time.sleep(pause := random.uniform(0, second))
+    kill(process)
+    assert resume(out) == history(whole[0]), f'killed {pause} s after the first checkpoint'
+    assert {p.name for p in out.iterdir()} == {p.name for p in whole[0].iterdir()}
+
+def test_killed_after_last_epoch(pictures, whole, tmp_path):
+    "Between the last checkpoint and the history there is a moment too."
+    process = begin(pictures, out := tmp_path/'run')
+    wait_for(lambda: (out/'history.csv').exists() and len(history(out)) == 3, process)
+    kill(process)
+    assert not (out/'metrics.json').exists()
+    lines = (out/'history.csv').read_text().splitlines(True)
+    (out/'history.csv').write_text(''.join(lines[:-1]))
+    assert resume(out) == history(whole[0])
+
+def resume_here(out, monkeypatch, capfd):
+    "Exit status, stdout and stderr of `--resume`, in this process."
+    from cifar_oc.cli import train_command
+    monkeypatch.setattr(sys, 'argv', ['cifar-oc-train', '--resume', str(out)])
+    status = 0
+    try: train_command()
+    except SystemExit as e: status = e.code
+    return status, *capfd.readouterr()
+
+def test_resume_finished(whole, tmp_path, monkeypatch, capfd):
+    shutil.copytree(whole[0], out := tmp_path/'run')
+    before = state(out)
+    status,text,_ = resume_here(out, monkeypatch, capfd)
+    assert status == 0 and 'finished' in text and state(out) == before
+
+def test_resume_broken_checkpoint(whole, tmp_path, monkeypatch, capfd):
+    (out := tmp_path/'run').mkdir()
+    shutil.copy(whole[0]/'config.json', out)
+    (out/'checkpoint.safetensors').write_bytes(b'half')
+    status,_,err = resume_here(out, monkeypatch, capfd)
+    assert status == 2 and 'checkpoint.safetensors' in err and len(err.splitlines()) == 1
+    assert {p.name for p in out.iterdir()} == {'config.json', 'checkpoint.safetensors'}
