@@ -162,8 +162,10 @@ def read_source(path):
                          'test_batch, batches.meta) or pictures (train/<class>/*.png|jpg, test/<class>/*.png|jpg)')
     return from_batches(batches, path) if batches else from_pictures(pics, path)
 
-# %% ../nbs/00_data.ipynb #41e6d22e
-def file_md5(path): return hashlib.md5(path.read_bytes()).hexdigest()
+# %% ../nbs/00_data.ipynb #80790277
+def file_md5(path):
+    "The md5 checksum of the file `path`, in hexadecimal."
+    with path.open('rb') as f: return hashlib.file_digest(f, 'md5').hexdigest()
 def stamp(path):
     "A checksum of the names, sizes and times of the files in `path`, none of which it reads."
     files = [(str(f), f.stat()) for f in (folder_files(path) if path.is_dir() else [path])]
@@ -173,8 +175,7 @@ def load_arrays(folder):
     "Memory-mapped arrays, vocab and kind from `folder`; `None` if it is missing or damaged."
     with suppress(OSError, ValueError, EOFError, KeyError, TypeError):
         meta = json.loads((folder/'meta.json').read_text())
-        arrays = {k: np.load(folder/f'{k}.npy', mmap_mode='r', allow_pickle=False) for k in meta['arrays']}
-        return arrays, meta['vocab'], meta['kind']
+        return {k: np.load(folder/f'{k}.npy', mmap_mode='r', allow_pickle=False) for k in meta['arrays']}, meta['vocab'], meta['kind']
 
 def save_arrays(folder, arrays, vocab, kind):
     "Write it all into `folder` at once or not at all, unless another process has."
@@ -186,7 +187,7 @@ def save_arrays(folder, arrays, vocab, kind):
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
 
-# %% ../nbs/00_data.ipynb #af7d5ca1
+# %% ../nbs/00_data.ipynb #2cffd3d8
 SOURCES = ( # url, bytes, md5
     ('https://s3.amazonaws.com/fast-ai-sample/cifar10.tgz', 168_168_549, 'a5f8c31371b63a406b23368042812d3c'),
     ('https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz', 170_498_071, 'c58f30108f718f92721af3b95e74349a'))
@@ -196,8 +197,7 @@ def fetch(url, file, size, digest):
     (part := file.with_name(f'{file.name}.part')).touch()
     for _ in range(3):
         if (have := part.stat().st_size) >= size: break
-        req = Request(url, headers={'User-Agent': 'cifar_oc', 'Range': f'bytes={have}-'})
-        with urlopen(req, timeout=30) as r, part.open('ab') as f:
+        with urlopen(Request(url, headers={'User-Agent':'cifar_oc', 'Range':f'bytes={have}-'}), timeout=30) as r, part.open('ab') as f:
             if not r.headers.get('Content-Range', '').startswith(f'bytes {have}-'): f.truncate(have := 0)
             with tqdm(desc=file.name, total=size, initial=have, unit='B', unit_scale=True, delay=1, mininterval=.5) as bar:
                 while have <= size and (b := r.read(2**16)): have += f.write(b); bar.update(len(b))

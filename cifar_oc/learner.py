@@ -8,20 +8,19 @@ Docs: https://cifar-oc.github.io/cifar_oc/learner.html.md"""
 __all__ = ['precisions', 'best_precision', 'CpuBF16', 'precision_cbs', 'cifar_learner', 'save_state', 'load_state',
            'replace_text', 'History']
 
-# %% ../nbs/06_learner.ipynb #3fedbf31
+# %% ../nbs/06_learner.ipynb #a7f59e61
 import json, os, time
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.amp import GradScaler, autocast
 from fastai.vision.all import *
 from fastai.callback.channelslast import ChannelsLast
-from .loaders import *
 from .model import *
-from .onecycle import *
+from .onecycle import *  # so that every learner has `find_lrs` and `fit_course`
 from .recipes import *
 
-# %% ../nbs/06_learner.ipynb #02f879ce
-precisions = 'fp32','bf16','fp16'
+# %% ../nbs/06_learner.ipynb #fbc44801
+precisions = {'fp32': None, 'bf16': ('cuda','cpu'), 'fp16': ('cuda',)}  # and the devices that have it; every one has fp32
 
 def best_precision(
     device:torch.device=None, # where the model trains; fastai's default device if None
@@ -38,7 +37,7 @@ class CpuBF16(MixedPrecision):
     def __init__(self): super().__init__(amp_mode='bf16')
     def before_fit(self): self.autocast,self.learn.scaler,self.scales = autocast('cpu', torch.bfloat16), GradScaler('cpu', enabled=False), L()
 
-# %% ../nbs/06_learner.ipynb #17f9c526
+# %% ../nbs/06_learner.ipynb #afe940d0
 def precision_cbs(
     precision:str=None, # 'fp32', 'bf16' or 'fp16'; the machine's best if None
     device=None,        # where the model trains; fastai's default device if None
@@ -47,11 +46,11 @@ def precision_cbs(
     kind = torch.device(device or default_device()).type
     precision = precision or best_precision(kind)
     if precision not in precisions: raise ValueError(f"precision is {precision!r}; give one of {', '.join(precisions)}")
-    if precision == 'fp16' and kind != 'cuda': raise ValueError(f'fp16 needs a CUDA device, and this is {kind!r}; give fp32 or bf16')
     if precision == 'fp32': return [ChannelsLast()]
+    if kind not in precisions[precision]: raise ValueError(f"{precision} needs a {' or '.join(precisions[precision])} device, and this one is {kind}; give another precision")
     return [ChannelsLast(), CpuBF16() if kind == 'cpu' else MixedPrecision(amp_mode=precision)]
 
-# %% ../nbs/06_learner.ipynb #b0420fbd
+# %% ../nbs/06_learner.ipynb #c97fff65
 @delegates(Learner.__init__)
 def cifar_learner(
     dls:DataLoaders,       # from `cifar_dls`
@@ -63,11 +62,11 @@ def cifar_learner(
 ) -> Learner:
     "A `Learner` with Adam, `CrossEntropyLossFlat` and accuracy, in the fast precision of this machine; raises `ValueError`"
     r = get_recipe(recipe)
-    opt_func = partial(Adam, mom=r.moms[0], sqr_mom=r.sqr_mom, eps=r.eps)
-    return Learner(dls, model or CustomResNet(dls.c), loss_func=CrossEntropyLossFlat(), opt_func=opt_func, metrics=accuracy,
-        wd=r.weight_decay, moms=r.moms, cbs=precision_cbs(precision, dls.device) + L(cbs), **kwargs)
+    args = dict(loss_func=CrossEntropyLossFlat(), opt_func=partial(Adam, mom=r.moms[0], sqr_mom=r.sqr_mom, eps=r.eps),
+        metrics=accuracy, wd=r.weight_decay, moms=r.moms) | kwargs
+    return Learner(dls, model or CustomResNet(dls.c), cbs=precision_cbs(precision, dls.device) + L(cbs), **args)
 
-# %% ../nbs/06_learner.ipynb #9e75cd57
+# %% ../nbs/06_learner.ipynb #6f2aa1a4
 def _flatten(o, tensors):
     "`o` as JSON-able data, its tensors moved to `tensors`"
     if isinstance(o, Tensor):
@@ -84,7 +83,7 @@ def _unflatten(o, tensors):
     if kind == 'dict': return {k: _unflatten(x, tensors) for k,x in v}
     return {'list':list, 'tuple':tuple}[kind](_unflatten(x, tensors) for x in v)
 
-# %% ../nbs/06_learner.ipynb #521ea701
+# %% ../nbs/06_learner.ipynb #ddeb825c
 def save_state(
     o,         # dicts, lists and tuples of tensors, numbers, strings and None
     path:Path, # file to write; an older one stays until the new one is whole
@@ -102,7 +101,7 @@ def load_state(path:Path):
     except FileNotFoundError: raise
     except Exception as e: raise ValueError(f'{path} is no whole checkpoint ({e}); remove it to start again') from e
 
-# %% ../nbs/06_learner.ipynb #db73c98d
+# %% ../nbs/06_learner.ipynb #a6bfb417
 @patch
 def run_state(self:Learner) -> dict:
     "All that decides how this run goes on: weights, optimiser, scaler, random states"
@@ -120,14 +119,16 @@ def load_run_state(self:Learner, state:dict):
     set_random_states(**state['random'] | dict(numpy_state=(kind, np.array(keys, np.uint32), *rest)))
     for dl,s in zip(self.dls.loaders, state['loaders']): dl.rng.setstate(s)
 
-# %% ../nbs/06_learner.ipynb #fa04b2e0
+# %% ../nbs/06_learner.ipynb #378d94fc
 def replace_text(path:Path, text:str):
     "Write `text` to `path`, beside and renamed: a reader sees the old file or the new one, never half of one"
     new = Path(f'{path}.new')
     new.write_text(text, encoding='utf-8')
     os.replace(new, path)
 
-# %% ../nbs/06_learner.ipynb #c543393a
+def _write_history(rows, folder): replace_text(folder/'history.csv', pd.DataFrame(rows).to_csv(index=False, float_format='%.6g'))
+
+# %% ../nbs/06_learner.ipynb #a7e3d7e1
 class History(Callback):
     "`rows`: one dict an epoch; with `folder`, `history.csv` and `checkpoint.safetensors` there, from which fit goes on"
     order = 65  # after the callbacks whose state a checkpoint holds
@@ -136,26 +137,24 @@ class History(Callback):
         folder:Path=None, # where to keep the history and a checkpoint; nowhere if None
         log=noop,         # called with each epoch's row
     ):
-        self.folder,self.log,self.state = folder and Path(folder),log,None
-        if folder and (self.folder/'checkpoint.safetensors').exists(): self.state = load_state(self.folder/'checkpoint.safetensors')
+        self.ckpt,self.log = folder and Path(folder)/'checkpoint.safetensors',log
+        self.state = load_state(self.ckpt) if folder and self.ckpt.exists() else None
         self.rows = self.state['rows'] if self.state else []
     def before_fit(self):
         if self.state:
             self.learn.load_run_state(self.state)
-            self._write_csv()
+            _write_history(self.rows, self.ckpt.parent)
         self.state = None
     def before_epoch(self): self.sums,self.start = {},time.perf_counter()
     def after_batch(self):
         n,right = len(self.y),(self.pred.argmax(1) == self.y).sum()
-        sums = torch.stack([self.loss.detach()*n, right, right.new_tensor(n)]).as_subclass(Tensor)
+        sums = torch.stack([self.loss.detach()*n, right, right.new_full((), n)]).as_subclass(Tensor)
         self.sums[self.training] = self.sums.get(self.training, 0) + sums
     def after_epoch(self):
         if len(self.sums) < 2: return  # an epoch skipped by going on, or cut short
         (tl,ta,tn),(vl,va,vn) = self.sums[True].tolist(),self.sums[False].tolist()
         self.rows.append(dict(zip(self.cols, (self.epoch+1, tl/tn, ta/tn, vl/vn, va/vn, self.opt.hypers[-1]['lr'], time.perf_counter()-self.start))))
-        if self.folder:
-            save_state(self.learn.run_state() | dict(rows=self.rows), self.folder/'checkpoint.safetensors')
-            self._write_csv()
+        if self.ckpt:
+            save_state(self.learn.run_state() | dict(rows=self.rows), self.ckpt)
+            _write_history(self.rows, self.ckpt.parent)
         self.log(self.rows[-1])
-    def _write_csv(self):
-        replace_text(self.folder/'history.csv', pd.DataFrame(self.rows).to_csv(index=False, float_format='%.6g'))

@@ -84,7 +84,7 @@ def find_lrs(self:Learner,
     if show_plot: plot_lrs(*curve, found)
     return found
 
-# %% ../nbs/04_onecycle.ipynb #073ff539
+# %% ../nbs/04_onecycle.ipynb #e19a1847
 @patch
 @delegates(Learner.fit_one_cycle, but='lr_max,div,div_final')
 def fit_course(self:Learner,
@@ -99,7 +99,7 @@ def fit_course(self:Learner,
     if not 0 < lr_min < lr_max < np.inf: raise ValueError(f'lr_min is {lr_min:g} and lr_max {lr_max:g}; give 0 < lr_min < lr_max')
     self.fit_one_cycle(n_epoch, lr_max, div=lr_max/lr_min, div_final=lr_max/lr_min, pct_start=pct_start, **kwargs)
 
-# %% ../nbs/04_onecycle.ipynb #a02df78b
+# %% ../nbs/04_onecycle.ipynb #b249c1f4
 def plot_one_cycle(
     lrs:LRs,                # (lr_min, lr_max)
     n_epoch:int=24,         # epochs of the run

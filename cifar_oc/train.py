@@ -7,7 +7,7 @@ Docs: https://cifar-oc.github.io/cifar_oc/train.html.md"""
 # %% auto #0
 __all__ = ['train', 'resume']
 
-# %% ../nbs/09_train.ipynb #9e5cc8c5
+# %% ../nbs/09_train.ipynb #5a6be355
 import json, platform, shutil
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -17,7 +17,6 @@ from fastai.vision.all import *
 from .data import *
 from .augment import *
 from .loaders import *
-from .model import *
 from .onecycle import *
 from .recipes import *
 from .learner import *
