@@ -67,7 +67,7 @@ def _metrics(cfg, rows, n):
         epochs=cfg['epochs'], seconds=sum(r['seconds'] for r in rows), data=cfg['data'], seed=cfg['seed'], precision=cfg['precision'], machine=_machine(),
         versions={'python':platform.python_version()} | {p: version(p) for p in ('cifar_oc','fastai','torch','albumentations')})
 
-# %% ../nbs/09_train.ipynb #c3c70444
+# %% ../nbs/09_train.ipynb #0f87c438
 def _save_fig(drawn, path):
     "Write the figure of `drawn` (an `Axes`, a figure, or None for the current one) to `path`, and close it"
     fig = drawn if isinstance(drawn, plt.Figure) else drawn.figure if drawn is not None else plt.gcf()
@@ -77,7 +77,7 @@ def _save_fig(drawn, path):
 def _pictures(learn, cfg, rows, out):
     "The pictures that the course asks for, as PNG files in `out`"
     with same_random_states(learn.dls):
-        for dl,nm in zip(learn.dls.loaders, ('augmented','samples')):
+        for dl,nm in (learn.dls.train,'augmented'),(learn.dls.test_dl(spread(learn.dls.valid.items), with_labels=True),'samples'):
             dl.show_batch(max_n=20, nrows=2, figsize=(16,4))
             _save_fig(None, out/f'{nm}.png')
         interp = CachedInterpretation.from_learner(learn)
