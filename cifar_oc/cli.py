@@ -18,7 +18,7 @@ class _Parser(argparse.ArgumentParser):
 def _valid(s): return s if s == 'test' else float(s)
 _valid.__name__ = "'test' or number"  # argparse names it in its message
 
-# %% ../nbs/10_cli.ipynb #a0e5d0e0
+# %% ../nbs/10_cli.ipynb #98a1f6f7
 def _train_parser():
     "The options of `cifar-oc-train`: those of `train`, and --resume"
     p = _Parser('cifar-oc-train', allow_abbrev=False, description='Train the course ResNet on CIFAR-10 with one cycle, its rates found by lr_find, and write a run folder.')
@@ -32,14 +32,16 @@ def _train_parser():
     arg('--precision', choices=('fp32','bf16','fp16'), help='what convolutions compute in (default: what this machine does best)')
     arg('--seed', type=int, help='the same seed gives the same run (default: drawn, and written down)')
     arg('--out', metavar='DIR', help='run folder, which must not exist (default: runs/<UTC time>-<recipe>)')
-    arg('--resume', metavar='DIR', help='go on with the stopped run in DIR; goes with no other option')
+    arg('--resume', metavar='DIR', help='go on with the stopped run in DIR, from where it was begun if its source is a relative path; goes with no other option')
     return p
 
-# %% ../nbs/10_cli.ipynb #e960a1cd
+# %% ../nbs/10_cli.ipynb #1f80bfb3
 def train_command():
     "The command `cifar-oc-train`; exit status 2 and one line for bad input, 130 when interrupted"
     p = _train_parser()
     args = vars(p.parse_args())
+    for k,v in args.items():
+        if v == '': p.error(f'--{k} is empty; give a value, or leave it out')
     run = args.pop('resume')
     if run and any(v != p.get_default(k) for k,v in args.items()): p.error('--resume goes with no other option')
     warnings.filterwarnings('ignore', '.*torch.jit.script', FutureWarning)  # what fastai's import says on a new torch is no news to a user

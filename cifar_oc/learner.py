@@ -31,13 +31,13 @@ def best_precision(
     if kind == 'cpu' and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()): return 'bf16'
     return 'fp32'
 
-# %% ../nbs/06_learner.ipynb #d65ec8db
+# %% ../nbs/06_learner.ipynb #1bae8170
 class CpuBF16(MixedPrecision):
     "bfloat16 autocast on a CPU, where fastai's `MixedPrecision` names 'cuda' and does nothing"
     def __init__(self): super().__init__(amp_mode='bf16')
     def before_fit(self): self.autocast,self.learn.scaler,self.scales = autocast('cpu', torch.bfloat16), GradScaler('cpu', enabled=False), L()
 
-# %% ../nbs/06_learner.ipynb #afe940d0
+# %% ../nbs/06_learner.ipynb #db9bc5f7
 def precision_cbs(
     precision:str=None, # 'fp32', 'bf16' or 'fp16'; the machine's best if None
     device=None,        # where the model trains; fastai's default device if None
@@ -50,7 +50,7 @@ def precision_cbs(
     if kind not in precisions[precision]: raise ValueError(f"{precision} needs a {' or '.join(precisions[precision])} device, and this one is {kind}; give another precision")
     return [ChannelsLast(), CpuBF16() if kind == 'cpu' else MixedPrecision(amp_mode=precision)]
 
-# %% ../nbs/06_learner.ipynb #c97fff65
+# %% ../nbs/06_learner.ipynb #fc3df239
 @delegates(Learner.__init__)
 def cifar_learner(
     dls:DataLoaders,       # from `cifar_dls`
@@ -64,9 +64,9 @@ def cifar_learner(
     r = get_recipe(recipe)
     args = dict(loss_func=CrossEntropyLossFlat(), opt_func=partial(Adam, mom=r.moms[0], sqr_mom=r.sqr_mom, eps=r.eps),
         metrics=accuracy, wd=r.weight_decay, moms=r.moms) | kwargs
-    return Learner(dls, model or CustomResNet(dls.c), cbs=precision_cbs(precision, dls.device) + L(cbs), **args)
+    return Learner(dls, CustomResNet(dls.c) if model is None else model, cbs=precision_cbs(precision, dls.device) + L(cbs), **args)
 
-# %% ../nbs/06_learner.ipynb #6f2aa1a4
+# %% ../nbs/06_learner.ipynb #acbea403
 def _flatten(o, tensors):
     "`o` as JSON-able data, its tensors moved to `tensors`"
     if isinstance(o, Tensor):
@@ -83,7 +83,7 @@ def _unflatten(o, tensors):
     if kind == 'dict': return {k: _unflatten(x, tensors) for k,x in v}
     return {'list':list, 'tuple':tuple}[kind](_unflatten(x, tensors) for x in v)
 
-# %% ../nbs/06_learner.ipynb #ddeb825c
+# %% ../nbs/06_learner.ipynb #fc13cf76
 def save_state(
     o,         # dicts, lists and tuples of tensors, numbers, strings and None
     path:Path, # file to write; an older one stays until the new one is whole
@@ -101,7 +101,7 @@ def load_state(path:Path):
     except FileNotFoundError: raise
     except Exception as e: raise ValueError(f'{path} is no whole checkpoint ({e}); remove it to start again') from e
 
-# %% ../nbs/06_learner.ipynb #a6bfb417
+# %% ../nbs/06_learner.ipynb #1824e06b
 @patch
 def run_state(self:Learner) -> dict:
     "All that decides how this run goes on: weights, optimiser, scaler, random states"
@@ -119,16 +119,23 @@ def load_run_state(self:Learner, state:dict):
     set_random_states(**state['random'] | dict(numpy_state=(kind, np.array(keys, np.uint32), *rest)))
     for dl,s in zip(self.dls.loaders, state['loaders']): dl.rng.setstate(s)
 
-# %% ../nbs/06_learner.ipynb #378d94fc
+# %% ../nbs/06_learner.ipynb #25849944
 def replace_text(path:Path, text:str):
     "Write `text` to `path`, beside and renamed: a reader sees the old file or the new one, never half of one"
     new = Path(f'{path}.new')
     new.write_text(text, encoding='utf-8')
     os.replace(new, path)
 
+def _read_checkpoint(path):
+    "The state in the checkpoint `path`, None where there is none; raises `ValueError`"
+    if not (path and path.exists()): return None
+    state = load_state(path)
+    if 'rows' not in state: raise ValueError(f'{path} is no checkpoint of a run; remove it to start again')
+    return state
+
 def _write_history(rows, folder): replace_text(folder/'history.csv', pd.DataFrame(rows).to_csv(index=False, float_format='%.6g'))
 
-# %% ../nbs/06_learner.ipynb #a7e3d7e1
+# %% ../nbs/06_learner.ipynb #a94505dd
 class History(Callback):
     "`rows`: one dict an epoch; with `folder`, `history.csv` and `checkpoint.safetensors` there, from which fit goes on"
     order = 65  # after the callbacks whose state a checkpoint holds
@@ -138,10 +145,12 @@ class History(Callback):
         log=noop,         # called with each epoch's row
     ):
         self.ckpt,self.log = folder and Path(folder)/'checkpoint.safetensors',log
-        self.state = load_state(self.ckpt) if folder and self.ckpt.exists() else None
+        self.state = _read_checkpoint(self.ckpt)
         self.rows = self.state['rows'] if self.state else []
     def before_fit(self):
         if self.state:
+            if getattr(getattr(self, 'skip_to_epoch', None), '_skip_to', 0) != len(self.rows):
+                raise ValueError(f'{self.ckpt} is {len(self.rows)} epochs on; fit with start_epoch={len(self.rows)}, or give another folder')
             self.learn.load_run_state(self.state)
             _write_history(self.rows, self.ckpt.parent)
         self.state = None

@@ -7,8 +7,10 @@ Docs: https://cifar-oc.github.io/cifar_oc/loaders.html.md"""
 # %% auto #0
 __all__ = ['Pictures', 'ToTensorImage', 'Labels', 'ArrayDL', 'same_random_states', 'check_valid', 'cifar_dls']
 
-# %% ../nbs/02_loaders.ipynb #ca395b85
+# %% ../nbs/02_loaders.ipynb #8c83799f
+import multiprocessing
 from fastai.vision.all import *
+from fastai.data.load import _FakeLoader
 from .data import Cifar10
 from .augment import *
 import albumentations as A  # after fastai, which has an `A` of its own
@@ -37,9 +39,18 @@ class Labels(DisplayedTransform):
     def encodes(self, i): return TensorCategory(self.y[i])
     def decodes(self, o:TensorCategory): return Category(self.vocab[o])
 
-# %% ../nbs/02_loaders.ipynb #f1224593
+# %% ../nbs/02_loaders.ipynb #a2e36795
+class _ForkLoader(_FakeLoader):
+    "fastai's `_FakeLoader`, its workers forked: from Python 3.14 on they would be sent a pickle instead, and transforms cannot be pickled"
+    @property
+    def multiprocessing_context(self): return multiprocessing.get_context('fork') if self.num_workers else None
+
+# %% ../nbs/02_loaders.ipynb #aa3ff62c
 class ArrayDL(TfmdDL):
     "A `TfmdDL` that takes whole batches of rows, and seeds Albumentations from `rng` at every epoch, in every worker differently"
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fake_l.__class__ = _ForkLoader
     def create_batches(self, samps):
         x_tl,*y_tls = self.dataset.tls
         for b in chunked(samps, self.bs, self.drop_last):
@@ -54,7 +65,7 @@ class ArrayDL(TfmdDL):
         self._seed()
     def wif(self): self._seed()
 
-# %% ../nbs/02_loaders.ipynb #80aa9e80
+# %% ../nbs/02_loaders.ipynb #03a898e9
 @contextmanager
 def same_random_states(dls:DataLoaders):
     "Leave every random state as it was found: Python's, numpy's, torch's (CUDA too) and those of the loaders in `dls`"
@@ -64,7 +75,7 @@ def same_random_states(dls:DataLoaders):
         set_random_states(**states)
         for dl,s in zip(dls.loaders, rngs): dl.rng.setstate(s)
 
-# %% ../nbs/02_loaders.ipynb #541d36a5
+# %% ../nbs/02_loaders.ipynb #794f913e
 def check_valid(valid):
     "Raises `ValueError` unless `valid` is 'test' or a share between 0 and 1"
     if valid != 'test' and not (isinstance(valid, float) and 0 < valid < 1):
@@ -74,22 +85,24 @@ def _splitter(ds, valid, seed):
     check_valid(valid)
     n = len(ds.train_x)
     if valid == 'test': return lambda items: (L.range(n), L.range(n, n + len(ds.test_x)))
-    split = TrainTestSplitter(test_size=valid, stratify=ds.train_y, random_state=seed)
+    k,c = int(np.ceil(valid*n)),len(ds.vocab)
+    if not c <= k <= n-c: raise ValueError(f'valid={valid:g} holds out {k} of {n} training pictures; hold out {c} to {n-c} of them, so that each of the {c} classes is in both parts')
+    split = TrainTestSplitter(test_size=k, stratify=ds.train_y, random_state=seed)
     return lambda items: split(range(n))
 
-# %% ../nbs/02_loaders.ipynb #e01c1e94
+# %% ../nbs/02_loaders.ipynb #7b5116e7
 def cifar_dls(
     ds:Cifar10,           # pictures and labels
-    bs:int=512,           # pictures a batch, 2 or more (batch norm needs two)
+    bs:int=512,           # pictures a batch, 2 or more
     valid='test',         # 'test', or the share of training pictures held out instead, class by class
     aug:A.Compose=None,   # training augmentation; `course_aug()` if None
     seed:int=42,          # decides which pictures are held out
-    num_workers:int=None, # worker processes; none on a CPU, where the step takes far longer than the loader
+    num_workers:int=None, # worker processes; none on a CPU, where the step takes far longer, and on Windows, which cannot fork
 ) -> DataLoaders:         # batches of normalised N×3×32×32 float32 pictures and N labels
     "`DataLoaders` by a `DataBlock`: augmented training pictures, plain validation pictures; raises `ValueError`"
-    if bs < 2: raise ValueError(f'bs is {bs}; batch normalisation needs at least 2 pictures a batch')
-    if num_workers is None: num_workers = defaults.cpus if torch.cuda.is_available() else 0
+    if bs < 2: raise ValueError(f'bs is {bs}; give 2 or more, for batch normalisation compares the pictures of a batch')
+    if num_workers is None: num_workers = defaults.cpus if torch.cuda.is_available() and 'fork' in multiprocessing.get_all_start_methods() else 0
     pixels = TransformBlock(item_tfms=ToTensorImage, batch_tfms=IntToFloatTensor, dl_type=ArrayDL)
     block = DataBlock(blocks=(pixels, TransformBlock(Labels(ds))), get_x=Pictures(ds), splitter=_splitter(ds, valid, seed),
-        item_tfms=AlbumentationsTransform(aug or course_aug()), batch_tfms=Normalize.from_stats(*cifar_stats))
+        item_tfms=AlbumentationsTransform(course_aug() if aug is None else aug), batch_tfms=Normalize.from_stats(*cifar_stats))
     return block.dataloaders(L.range(len(ds.train_x) + len(ds.test_x)), bs=bs, num_workers=num_workers, drop_last=False)

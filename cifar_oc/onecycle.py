@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from fastai.vision.all import *
 from .loaders import same_random_states
 
-# %% ../nbs/04_onecycle.ipynb #1fc39a72
+# %% ../nbs/04_onecycle.ipynb #c09afc6a
 LRs = namedtuple('LRs', 'lr_min lr_max')
 
 def pick_lrs(
@@ -26,12 +26,12 @@ def pick_lrs(
     ok = np.isfinite(losses)
     n = len(ok) if ok.all() else ok.argmin()
     if n < 2: raise ValueError('the loss is not a number from the first step of lr_find; look for NaN or infinity in the data or the model')
-    low = losses[:n].argmin()
-    top = losses[:low+1].max()
-    if losses[low] > .95*losses[0]:
-        raise ValueError(f'the loss never falls in lr_find: {losses[0]:.3f} at first, {losses[low]:.3f} at best; look at the data, the labels and the loss function')
-    lr_min,lr_max = lrs[(losses[:low+1] > top - .2*(top - losses[low])).nonzero()[0][-1]], lrs[low]/10
-    return LRs(float(min(lr_min, lr_max/10)), float(lr_max))
+    low, start = losses[:n].argmin(), np.median(losses[:min(n, 10)])
+    if losses[low] > .95*start or lrs[low] < 100*lrs[0]:
+        raise ValueError(f'the loss never falls in lr_find: {start:.3f} at first, {losses[low]:.3f} at best; look at the data, the labels and the loss function')
+    top, lr_max = losses[:low+1].max(), lrs[low]/10
+    begun = (losses[:low+1] > top - .2*(top - losses[low])).nonzero()[0][-1]
+    return LRs(float(min(lrs[begun], lr_max/10)), float(lr_max))
 
 # %% ../nbs/04_onecycle.ipynb #c9a0be52
 def plot_lrs(

@@ -7,8 +7,9 @@ Docs: https://cifar-oc.github.io/cifar_oc/train.html.md"""
 # %% auto #0
 __all__ = ['train', 'resume']
 
-# %% ../nbs/09_train.ipynb #5a6be355
-import json, platform, shutil
+# %% ../nbs/09_train.ipynb #a40cb9b1
+import hashlib, json, platform, shutil
+from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version
 import safetensors.torch as st
@@ -22,21 +23,24 @@ from .recipes import *
 from .learner import *
 from .interpret import *
 
-# %% ../nbs/09_train.ipynb #f97ede1a
-def _config(source, recipe, epochs, bs, lr_min, lr_max, valid, precision, seed, data=None):
+# %% ../nbs/09_train.ipynb #b74c2d58
+def _config(source, recipe, epochs, bs, lr_min, lr_max, valid, precision, seed, numbers=None, data=None):
     "A complete, checked configuration; raises `ValueError`"
     r = get_recipe(recipe)
+    mine = json.loads(json.dumps(asdict(r)))
+    if numbers not in (None, mine): raise ValueError(f'recipe {recipe!r} was {numbers} when the run began, and is {mine} now; go on with the version that began it')
     if source is None: source = os.environ.get('CIFAR_OC_DATA')
     epochs,bs = ifnone(epochs, r.epochs),ifnone(bs, r.bs_demo if source == 'demo' else r.bs)
     if epochs < 1: raise ValueError(f'epochs is {epochs}; give 1 or more')
-    if bs < 2: raise ValueError(f'bs is {bs}; give 2 or more, batch normalisation needs two pictures')
+    if bs < 2: raise ValueError(f'bs is {bs}; give 2 or more, for batch normalisation compares the pictures of a batch')
     if (lr_min is None) != (lr_max is None): raise ValueError('only one of lr_min and lr_max is given; give both, or neither to have them found')
+    if not (seed is None or 0 <= seed < 2**32): raise ValueError(f'seed is {seed}; give 0 to {2**32-1}')
     if lr_min is not None and not 0 < lr_min < lr_max < np.inf: raise ValueError(f'lr_min is {lr_min:g} and lr_max {lr_max:g}; give 0 < lr_min < lr_max')
     check_valid(valid)
     precision = precision or best_precision()
     precision_cbs(precision)
     if seed is None: seed = int.from_bytes(os.urandom(4), 'big')
-    return dict(source=source and str(source), recipe=recipe, epochs=epochs, bs=bs, lr_min=lr_min, lr_max=lr_max, valid=valid, precision=precision, seed=seed, data=data)
+    return dict(source=source and str(source), recipe=recipe, epochs=epochs, bs=bs, lr_min=lr_min, lr_max=lr_max, valid=valid, precision=precision, seed=seed, numbers=mine, data=data)
 
 # %% ../nbs/09_train.ipynb #3ca17e9f
 def _new_run(out, cfg):
@@ -51,20 +55,20 @@ def _new_run(out, cfg):
         shutil.rmtree(new, ignore_errors=True)
         raise OSError(f'cannot create the run folder {out} ({e.strerror or e}); give an out that can be written') from e
 
-# %% ../nbs/09_train.ipynb #386f1844
-def _machine():
+# %% ../nbs/09_train.ipynb #947ed46c
+def _machine(device):
     "The card or the processor that trains, in words"
-    if torch.cuda.is_available(): return torch.cuda.get_device_name()
+    if device.type == 'cuda': return torch.cuda.get_device_name(device)
     info = Path('/proc/cpuinfo').read_text() if Path('/proc/cpuinfo').exists() else ''
     name = re.search(r'model name\s*: (.*)', info)
     return f'{name[1] if name else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads'
 
-# %% ../nbs/09_train.ipynb #d1885ee2
-def _metrics(cfg, rows, n):
+# %% ../nbs/09_train.ipynb #79df3273
+def _metrics(cfg, rows, n, device):
     "What `metrics.json` says: the last epoch's numbers, and all that is needed to compare them"
     last = rows[-1]
     return dict(accuracy=last['valid_accuracy'], loss=last['valid_loss'], valid=cfg['valid'], n=n, tta=False, train_accuracy=last['train_accuracy'],
-        epochs=cfg['epochs'], seconds=sum(r['seconds'] for r in rows), data=cfg['data'], seed=cfg['seed'], precision=cfg['precision'], machine=_machine(),
+        epochs=cfg['epochs'], seconds=sum(r['seconds'] for r in rows), data=cfg['data'], seed=cfg['seed'], precision=cfg['precision'], machine=_machine(device),
         versions={'python':platform.python_version()} | {p: version(p) for p in ('cifar_oc','fastai','torch','albumentations')})
 
 # %% ../nbs/09_train.ipynb #0f87c438
@@ -89,12 +93,17 @@ def _pictures(learn, cfg, rows, out):
     _save_fig(None, out/'top_losses.png')
     _save_fig(interp.plot_errors(), out/'errors.png')
 
-# %% ../nbs/09_train.ipynb #0f316eba
+# %% ../nbs/09_train.ipynb #fdb30108
+def _fingerprint(ds):
+    "Eight hexadecimal digits that tell data sets of one name apart: of all labels and every hundredth picture"
+    return hashlib.md5(b''.join(np.ascontiguousarray(a).tobytes() for a in (ds.train_y, ds.test_y, ds.train_x[::100], ds.test_x[::100]))).hexdigest()[:8]
+
 def _learner(cfg):
     "The learner that `cfg` describes; raises what `load_cifar10` raises, and `ValueError` if the data is not what the run began with"
     r,ds = get_recipe(cfg['recipe']),load_cifar10(cfg['source'])
-    if cfg['data'] not in (None, str(ds)): raise ValueError(f"the data is now {ds}, but the run began with {cfg['data']}; bring that back, or begin a new run")
-    cfg['data'] = str(ds)
+    data = f'{ds}, {_fingerprint(ds)}'
+    if cfg['data'] not in (None, data): raise ValueError(f"the data is now {data}, but the run began with {cfg['data']}; bring that back, or begin a new run")
+    cfg['data'] = data
     set_seed(cfg['seed'])
     aug = course_aug(pad=r.pad, flip_p=r.flip_p, hole=r.hole, hole_p=r.hole_p)
     return cifar_learner(cifar_dls(ds, cfg['bs'], valid=cfg['valid'], aug=aug, seed=cfg['seed']), cfg['recipe'], cfg['precision'])
@@ -109,7 +118,7 @@ def _find_lrs(learn, cfg, out):
     cfg.update(lr_min=lrs.lr_min, lr_max=lrs.lr_max)
     _save_config(cfg, out)
 
-# %% ../nbs/09_train.ipynb #3232fa8d
+# %% ../nbs/09_train.ipynb #c86edffb
 def _part(cfg): return 'test' if cfg['valid'] == 'test' else 'held-out training'
 def _row(r): return '  '.join([f"epoch {r['epoch']:>2}", *[f"{p} loss {r[p+'_loss']:.4f} accuracy {r[p+'_accuracy']:.2%}" for p in ('train','valid')], f"lr {r['lr']:.2e}", f"{r['seconds']:.1f} s"])
 
@@ -118,18 +127,18 @@ def _finish(learn, cfg, rows, out):
     _pictures(learn, cfg, rows, out)
     st.save_model(learn.model, f'{out}/model.safetensors.new')
     os.replace(out/'model.safetensors.new', out/'model.safetensors')
-    m = _metrics(cfg, rows, len(learn.dls.valid_ds))
+    m = _metrics(cfg, rows, len(learn.dls.valid_ds), learn.dls.device)
     replace_text(out/'metrics.json', json.dumps(m, indent=2) + '\n')
-    (out/'checkpoint.safetensors').unlink()
+    (out/'checkpoint.safetensors').unlink()  # `resume` does it, if we are killed here
     print(f"accuracy {m['accuracy']:.2%} on {m['n']:,} {_part(cfg)} pictures after epoch {m['epochs']}, the last, in {m['seconds']:.0f} s; pictures and weights in {out}")
 
-# %% ../nbs/09_train.ipynb #dac4450c
+# %% ../nbs/09_train.ipynb #0c9607f4
 def _run(cfg, out):
     "Load, find, fit and write down; goes on from what is in `out`"
     learn, r = _learner(cfg), get_recipe(cfg['recipe'])
     _save_config(cfg, out)
     print(f"data       {cfg['data']}; validated on {len(learn.dls.valid_ds):,} {_part(cfg)} pictures")
-    print(f"machine    {_machine()}; device {learn.dls.device}, precision {cfg['precision']}, channels last", flush=True)
+    print(f"machine    {_machine(learn.dls.device)}; device {learn.dls.device}, precision {cfg['precision']}, channels last", flush=True)
     with learn.no_logging(), nullcontext() if IN_NOTEBOOK or sys.stdout.isatty() else learn.no_bar():
         if cfg['lr_min'] is None:
             print('rates      looking for LRMIN and LRMAX: 100 steps of lr_find', flush=True)
@@ -169,7 +178,7 @@ def train(
             with suppress(OSError): p.rmdir()  # those that are empty
         raise
 
-# %% ../nbs/09_train.ipynb #8c462449
+# %% ../nbs/09_train.ipynb #b42dc670
 def resume(
     out:Path, # run folder of a stopped run
 ) -> Learner:
@@ -177,9 +186,10 @@ def resume(
     out = Path(out).expanduser()
     if not (out/'config.json').exists(): raise FileNotFoundError(f'{out} is no run folder, for it has no config.json; give a folder that train wrote')
     try: cfg = _config(**json.loads((out/'config.json').read_text()))
-    except TypeError as e: raise ValueError(f'{out}/config.json is no configuration of a run ({e}); begin a new run') from e
+    except (TypeError, json.JSONDecodeError) as e: raise ValueError(f'{out}/config.json is no configuration of a run ({e}); begin a new run') from e
     if not (out/'metrics.json').exists(): return _run(cfg, out)
     print(f'{out} is finished; its weights are loaded, and nothing is trained')
+    (out/'checkpoint.safetensors').unlink(missing_ok=True)
     learn = _learner(cfg)
     st.load_model(learn.model, out/'model.safetensors')
     return learn

@@ -16,13 +16,27 @@ def history(out):
 def state(folder): return {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.iterdir()}
 
 @pytest.fixture(scope='module')
-def whole(pictures, tmp_path_factory):
-    "The folder of a run that nobody stopped, and of another like it."
+def whole_and_output(pictures, tmp_path_factory):
     folders = [tmp_path_factory.mktemp('whole')/o for o in 'ab']
     for process in [begin(pictures, o) for o in folders]:
-        status,_,err = finish(process)
+        status,out,err = finish(process)
         assert status == 0, err
-    return folders
+    return folders, out
+
+@pytest.fixture(scope='module')
+def whole(whole_and_output):
+    "The folder of a run that nobody stopped, and of another like it."
+    return whole_and_output[0]
+
+@pytest.fixture(scope='module')
+def whole_output(whole_and_output): return whole_and_output[1]
+
+def test_output(whole_output):
+    "One plain line an epoch where nobody watches, after the lines that say what is used."
+    lines = whole_output.splitlines()
+    assert [l.split()[0] for l in lines[:4]] == ['data', 'machine', 'rates', 'run']
+    assert [l.split()[:2] for l in lines[4:7]] == [['epoch', str(i)] for i in (1, 2, 3)]
+    assert lines[7].startswith('accuracy') and len(lines) == 8 and '\r' not in whole_output
 
 def test_run_folder(whole):
     names = {p.name for p in whole[0].iterdir()}
@@ -57,6 +71,20 @@ def test_killed_before_first_checkpoint(pictures, whole, tmp_path):
     kill(process)
     assert [p.name for p in out.iterdir()] == ['config.json']
     assert resume(out) == history(whole[0])
+
+def test_killed_while_looking_for_rates(pictures, tmp_path):
+    "Rates are found: one run is killed while it looks for them, one just after, and one not at all."
+    found = ['--source', pictures, *'--epochs 1 --bs 4 --seed 7'.split(), '--out']
+    outs = [tmp_path/o for o in ('whole', 'looking', 'found')]
+    processes = [start(*found, o, env=env()) for o in outs]
+    wait_for((outs[1]/'config.json').exists, processes[1])
+    kill(processes[1])
+    wait_for((outs[2]/'lr_find.csv').exists, processes[2])
+    kill(processes[2])
+    assert finish(processes[0])[0] == 0
+    for o in outs[1:]: assert resume(o) == history(outs[0])
+    rates = [[json.loads((o/'config.json').read_text())[k] for k in ('lr_min', 'lr_max')] for o in outs]
+    assert rates[0] == rates[1] == rates[2] and 0 < rates[0][0] < rates[0][1]
 
 def test_killed_at_any_moment_after(pictures, whole, tmp_path):
     with (whole[0]/'history.csv').open() as f: second = float(list(csv.DictReader(f))[1]['seconds'])
