@@ -119,7 +119,7 @@ def load_run_state(self:Learner, state:dict):
     set_random_states(**state['random'] | dict(numpy_state=(kind, np.array(keys, np.uint32), *rest)))
     for dl,s in zip(self.dls.loaders, state['loaders']): dl.rng.setstate(s)
 
-# %% ../nbs/06_learner.ipynb #25849944
+# %% ../nbs/06_learner.ipynb #94f96cac
 def replace_text(path:Path, text:str):
     "Write `text` to `path`, beside and renamed: a reader sees the old file or the new one, never half of one"
     new = Path(f'{path}.new')
@@ -127,15 +127,15 @@ def replace_text(path:Path, text:str):
     os.replace(new, path)
 
 def _read_checkpoint(path):
-    "The state in the checkpoint `path`, None where there is none; raises `ValueError`"
-    if not (path and path.exists()): return None
+    "The history in the checkpoint `path` and its state, none where there is none; raises `ValueError`"
+    if not (path and path.exists()): return [],None
     state = load_state(path)
     if 'rows' not in state: raise ValueError(f'{path} is no checkpoint of a run; remove it to start again')
-    return state
+    return state['rows'],state
 
 def _write_history(rows, folder): replace_text(folder/'history.csv', pd.DataFrame(rows).to_csv(index=False, float_format='%.6g'))
 
-# %% ../nbs/06_learner.ipynb #a94505dd
+# %% ../nbs/06_learner.ipynb #2aef1c23
 class History(Callback):
     "`rows`: one dict an epoch; with `folder`, `history.csv` and `checkpoint.safetensors` there, from which fit goes on"
     order = 65  # after the callbacks whose state a checkpoint holds
@@ -145,8 +145,7 @@ class History(Callback):
         log=noop,         # called with each epoch's row
     ):
         self.ckpt,self.log = folder and Path(folder)/'checkpoint.safetensors',log
-        self.state = _read_checkpoint(self.ckpt)
-        self.rows = self.state['rows'] if self.state else []
+        self.rows,self.state = _read_checkpoint(self.ckpt)
     def before_fit(self):
         if self.state:
             if getattr(getattr(self, 'skip_to_epoch', None), '_skip_to', 0) != len(self.rows):
