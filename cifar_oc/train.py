@@ -93,7 +93,7 @@ def _pictures(learn, cfg, rows, out):
     _save_fig(None, out/'top_losses.png')
     _save_fig(interp.plot_errors(), out/'errors.png')
 
-# %% ../nbs/09_train.ipynb #fdb30108
+# %% ../nbs/09_train.ipynb #fa7a6a73
 def _fingerprint(ds):
     "Eight hexadecimal digits that tell data sets of one name apart: of all labels and every hundredth picture"
     return hashlib.md5(b''.join(np.ascontiguousarray(a).tobytes() for a in (ds.train_y, ds.test_y, ds.train_x[::100], ds.test_x[::100]))).hexdigest()[:8]
@@ -101,7 +101,7 @@ def _fingerprint(ds):
 def _learner(cfg):
     "The learner that `cfg` describes; raises what `load_cifar10` raises, and `ValueError` if the data is not what the run began with"
     r,ds = get_recipe(cfg['recipe']),load_cifar10(cfg['source'])
-    data = f'{ds}, {_fingerprint(ds)}'
+    data = f'{ds}, fingerprint {_fingerprint(ds)}'
     if cfg['data'] not in (None, data): raise ValueError(f"the data is now {data}, but the run began with {cfg['data']}; bring that back, or begin a new run")
     cfg['data'] = data
     set_seed(cfg['seed'])
