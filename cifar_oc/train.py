@@ -23,7 +23,7 @@ from .recipes import *
 from .learner import *
 from .interpret import *
 
-# %% ../nbs/09_train.ipynb #b74c2d58
+# %% ../nbs/09_train.ipynb #c765b1d2
 def _config(source, recipe, epochs, bs, lr_min, lr_max, valid, precision, seed, numbers=None, data=None):
     "A complete, checked configuration; raises `ValueError`"
     r = get_recipe(recipe)
@@ -35,7 +35,7 @@ def _config(source, recipe, epochs, bs, lr_min, lr_max, valid, precision, seed, 
     if bs < 2: raise ValueError(f'bs is {bs}; give 2 or more, for batch normalisation compares the pictures of a batch')
     if (lr_min is None) != (lr_max is None): raise ValueError('only one of lr_min and lr_max is given; give both, or neither to have them found')
     if not (seed is None or 0 <= seed < 2**32): raise ValueError(f'seed is {seed}; give 0 to {2**32-1}')
-    if lr_min is not None and not 0 < lr_min < lr_max < np.inf: raise ValueError(f'lr_min is {lr_min:g} and lr_max {lr_max:g}; give 0 < lr_min < lr_max')
+    if lr_min is not None: check_lrs(lr_min, lr_max)
     check_valid(valid)
     precision = precision or best_precision()
     precision_cbs(precision)
