@@ -18,7 +18,7 @@ class _Parser(argparse.ArgumentParser):
 def _valid(s): return s if s == 'test' else float(s)
 _valid.__name__ = "'test' or number"  # argparse names it in its message
 
-# %% ../nbs/10_cli.ipynb #98a1f6f7
+# %% ../nbs/10_cli.ipynb #28bca84b
 def _train_parser():
     "The options of `cifar-oc-train`: those of `train`, and --resume"
     p = _Parser('cifar-oc-train', allow_abbrev=False, description='Train the course ResNet on CIFAR-10 with one cycle, its rates found by lr_find, and write a run folder.')
@@ -32,6 +32,8 @@ def _train_parser():
     arg('--precision', choices=('fp32','bf16','fp16'), help='what convolutions compute in (default: what this machine does best)')
     arg('--seed', type=int, help='the same seed gives the same run (default: drawn, and written down)')
     arg('--out', metavar='DIR', help='run folder, which must not exist (default: runs/<UTC time>-<recipe>)')
+    arg('--augment', choices=('batch','albumentations'), default='batch', help="the course's augmentation for a whole batch at once, or by Albumentations (default: batch)")
+    arg('--compile', action='store_true', help='compile the network first: pays on a GPU and in a long run')
     arg('--resume', metavar='DIR', help='go on with the stopped run in DIR, from where it was begun if its source is a relative path; goes with no other option')
     return p
 

@@ -58,7 +58,7 @@ class Labels(DisplayedTransform):
     def encodes(self, i): return TensorCategory(self.y[i])
     def decodes(self, o:TensorCategory): return Category(self.vocab[o])
 
-# %% ../nbs/02_loaders.ipynb #d3cc4ac8
+# %% ../nbs/02_loaders.ipynb #75354140
 class _Batches:
     "What a worker copies: makes the batch of a task, which is its row numbers and its seed"
     def __init__(self, dl): self.dl = dl
@@ -73,6 +73,8 @@ class ArrayDL(TfmdDL):
         self.pool = torch.utils.data.DataLoader(_Batches(weakref.proxy(self)), sampler=self.tasks, batch_size=None, collate_fn=noop,
             num_workers=num_workers, persistent_workers=True, multiprocessing_context='fork')
         weakref.finalize(self, noop, self.pool)  # the pool goes after us, never in one circle of garbage with us, where closing it would wait 5 s a worker
+    @property
+    def items(self): return L(self.dataset.items, use_list=None)  # fastai takes an array of row numbers for one item
     def shuffle_fn(self, idxs): return np.random.default_rng(self.rng.getrandbits(63)).permutation(idxs)
     def make_batch(self, rows, seed):
         x_tl,*y_tls = self.dataset.tls

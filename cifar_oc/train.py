@@ -23,8 +23,8 @@ from .recipes import *
 from .learner import *
 from .interpret import *
 
-# %% ../nbs/09_train.ipynb #c765b1d2
-def _config(source, recipe, epochs, bs, lr_min, lr_max, valid, precision, seed, numbers=None, data=None):
+# %% ../nbs/09_train.ipynb #77c0aea7
+def _config(source, recipe, epochs, bs, lr_min, lr_max, valid, precision, seed, augment='batch', compile=False, numbers=None, data=None):
     "A complete, checked configuration; raises `ValueError`"
     r = get_recipe(recipe)
     mine = json.loads(json.dumps(asdict(r)))
@@ -37,10 +37,12 @@ def _config(source, recipe, epochs, bs, lr_min, lr_max, valid, precision, seed, 
     if not (seed is None or 0 <= seed < 2**32): raise ValueError(f'seed is {seed}; give 0 to {2**32-1}')
     if lr_min is not None: check_lrs(lr_min, lr_max)
     check_valid(valid)
+    if augment not in ('batch','albumentations'): raise ValueError(f"augment is {augment!r}; give 'batch' or 'albumentations'")
     precision = precision or best_precision()
     precision_cbs(precision)
     if seed is None: seed = int.from_bytes(os.urandom(4), 'big')
-    return dict(source=source and str(source), recipe=recipe, epochs=epochs, bs=bs, lr_min=lr_min, lr_max=lr_max, valid=valid, precision=precision, seed=seed, numbers=mine, data=data)
+    return dict(source=source and str(source), recipe=recipe, epochs=epochs, bs=bs, lr_min=lr_min, lr_max=lr_max, valid=valid, precision=precision, seed=seed,
+        augment=augment, compile=compile, numbers=mine, data=data)
 
 # %% ../nbs/09_train.ipynb #3ca17e9f
 def _new_run(out, cfg):
@@ -93,7 +95,7 @@ def _pictures(learn, cfg, rows, out):
     _save_fig(None, out/'top_losses.png')
     _save_fig(interp.plot_errors(), out/'errors.png')
 
-# %% ../nbs/09_train.ipynb #fa7a6a73
+# %% ../nbs/09_train.ipynb #72b6b4a5
 def _fingerprint(ds):
     "Eight hexadecimal digits that tell data sets of one name apart: of all labels and every hundredth picture"
     return hashlib.md5(b''.join(np.ascontiguousarray(a).tobytes() for a in (ds.train_y, ds.test_y, ds.train_x[::100], ds.test_x[::100]))).hexdigest()[:8]
@@ -105,8 +107,8 @@ def _learner(cfg):
     if cfg['data'] not in (None, data): raise ValueError(f"the data is now {data}, but the run began with {cfg['data']}; bring that back, or begin a new run")
     cfg['data'] = data
     set_seed(cfg['seed'])
-    aug = course_aug(pad=r.pad, flip_p=r.flip_p, hole=r.hole, hole_p=r.hole_p)
-    return cifar_learner(cifar_dls(ds, cfg['bs'], valid=cfg['valid'], aug=aug, seed=cfg['seed']), cfg['recipe'], cfg['precision'])
+    dls = cifar_dls(ds, cfg['bs'], cfg['valid'], cfg['augment'], cfg['seed'], pad=r.pad, flip_p=r.flip_p, hole=r.hole, hole_p=r.hole_p)
+    return cifar_learner(dls, cfg['recipe'], cfg['precision'], compile=cfg['compile'])
 
 def _save_config(cfg, out): replace_text(out/'config.json', json.dumps(cfg, indent=2) + '\n')
 
@@ -150,7 +152,7 @@ def _run(cfg, out):
         _finish(learn, cfg, history.rows, out)
     return learn
 
-# %% ../nbs/09_train.ipynb #e36a7959
+# %% ../nbs/09_train.ipynb #6f7c4772
 def train(
     source=None,          # None (environment variable CIFAR_OC_DATA, else a download), 'demo', or a path; see `load_cifar10`
     recipe:str='course',  # one of `recipes`
@@ -162,9 +164,11 @@ def train(
     precision:str=None,   # 'fp32', 'bf16' or 'fp16'; the machine's best if None
     seed:int=None,        # drawn and written down if None
     out=None,             # run folder, which must not exist; runs/<UTC time>-<recipe> if None
+    augment='batch',      # the course's augmentation for a 'batch' at once, or by 'albumentations': one distribution
+    compile:bool=False,   # `torch.compile` the model; see `cifar_learner`
 ) -> Learner:
     "The whole job; raises `ValueError`, `FileNotFoundError`, `FileExistsError` or `OSError`, and then leaves nothing behind"
-    cfg = _config(source, recipe, epochs, bs, lr_min, lr_max, valid, precision, seed)
+    cfg = _config(source, recipe, epochs, bs, lr_min, lr_max, valid, precision, seed, augment, compile)
     out = Path(out or f"runs/{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}-{recipe}").expanduser()
     made = [p for p in out.parents if not p.exists()]
     try:
