@@ -50,18 +50,18 @@ def precision_cbs(
     if kind not in precisions[precision]: raise ValueError(f"{precision} needs a {' or '.join(precisions[precision])} device, and this one is {kind}; give another precision")
     return [ChannelsLast(), CpuBF16() if kind == 'cpu' else MixedPrecision(amp_mode=precision)]
 
-# %% ../nbs/06_learner.ipynb #e37598bf
+# %% ../nbs/06_learner.ipynb #2ff95801
 class DeviceLoss(AvgLoss):
     "`AvgLoss`, summed on the device"
     def accumulate(self, learn):
-        self.total += learn.loss.detach()*len(learn.yb[0])
+        self.total += learn.loss.detach().mean()*len(learn.yb[0])
         self.count += len(learn.yb[0])
 
 class DeviceSmoothLoss(AvgSmoothLoss):
     "`AvgSmoothLoss`, kept on the device"
     def accumulate(self, learn):
         self.count += 1
-        self.val = torch.lerp(loss := learn.loss.detach(), self.val.to(loss.device), self.beta)
+        self.val = torch.lerp(loss := learn.loss.detach().mean(), self.val.to(loss.device), self.beta)
 
 class DeviceMetric(AvgMetric):
     "`AvgMetric`, summed on the device"
@@ -106,7 +106,7 @@ def cifar_learner(
     if compile: learn.model.compile(dynamic=False)
     return learn
 
-# %% ../nbs/06_learner.ipynb #6d557d8d
+# %% ../nbs/06_learner.ipynb #d7e490da
 def _flatten(o, tensors):
     "`o` as JSON-able data, its tensors moved to `tensors`"
     if isinstance(o, Tensor):
@@ -123,7 +123,7 @@ def _unflatten(o, tensors):
     if kind == 'dict': return {k: _unflatten(x, tensors) for k,x in v}
     return {'list':list, 'tuple':tuple}[kind](_unflatten(x, tensors) for x in v)
 
-# %% ../nbs/06_learner.ipynb #c1f32ab8
+# %% ../nbs/06_learner.ipynb #4ee2a511
 def save_state(
     o,         # dicts, lists and tuples of tensors, numbers, strings and None
     path:Path, # file to write; an older one stays until the new one is whole
@@ -141,7 +141,7 @@ def load_state(path:Path):
     except FileNotFoundError: raise
     except Exception as e: raise ValueError(f'{path} is no whole checkpoint ({e}); remove it to start again') from e
 
-# %% ../nbs/06_learner.ipynb #e22fabf2
+# %% ../nbs/06_learner.ipynb #62832378
 @patch
 def run_state(self:Learner) -> dict:
     "All that decides how this run goes on: weights, optimiser, scaler, random states"
@@ -161,7 +161,7 @@ def load_run_state(self:Learner, state:dict):
     set_random_states(**state['random'] | dict(numpy_state=(kind, np.array(keys, np.uint32), *rest)))
     for dl,s in zip(self.dls.loaders, state['loaders']): dl.rng.setstate(s)
 
-# %% ../nbs/06_learner.ipynb #6e707896
+# %% ../nbs/06_learner.ipynb #61798348
 def replace_text(path:Path, text:str):
     "Write `text` to `path`, beside and renamed: a reader sees the old file or the new one, never half of one"
     new = Path(f'{path}.new')
@@ -177,7 +177,7 @@ def _read_checkpoint(path):
 
 def _write_history(rows, folder): replace_text(folder/'history.csv', pd.DataFrame(rows).to_csv(index=False, float_format='%.6g'))
 
-# %% ../nbs/06_learner.ipynb #1fcadef3
+# %% ../nbs/06_learner.ipynb #e7f6c975
 class History(Callback):
     "`rows`: one dict an epoch; with `folder`, `history.csv` and `checkpoint.safetensors` there, from which fit goes on"
     order = 65  # after the callbacks whose state a checkpoint holds

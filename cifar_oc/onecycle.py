@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from fastai.vision.all import *
 from .loaders import same_random_states
 
-# %% ../nbs/04_onecycle.ipynb #c09afc6a
+# %% ../nbs/04_onecycle.ipynb #8bb8a409
 LRs = namedtuple('LRs', 'lr_min lr_max')
 
 def pick_lrs(
@@ -26,7 +26,7 @@ def pick_lrs(
     ok = np.isfinite(losses)
     n = len(ok) if ok.all() else ok.argmin()
     if n < 2: raise ValueError('the loss is not a number from the first step of lr_find; look for NaN or infinity in the data or the model')
-    low, start = losses[:n].argmin(), np.median(losses[:min(n, 10)])
+    low, start = np.where(lrs[:n] < 100*lrs[0], np.inf, losses[:n]).argmin(), np.median(losses[:min(n, 10)])
     if losses[low] > .95*start or lrs[low] < 100*lrs[0]:
         raise ValueError(f'the loss never falls in lr_find: {start:.3f} at first, {losses[low]:.3f} at best; look at the data, the labels and the loss function')
     top, lr_max = losses[:low+1].max(), lrs[low]/10
