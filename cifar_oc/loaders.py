@@ -58,7 +58,7 @@ class Labels(DisplayedTransform):
     def encodes(self, i): return TensorCategory(self.y[i])
     def decodes(self, o:TensorCategory): return Category(self.vocab[o])
 
-# %% ../nbs/02_loaders.ipynb #75354140
+# %% ../nbs/02_loaders.ipynb #dd12d968
 class _Batches:
     "What a worker copies: makes the batch of a task, which is its row numbers and its seed"
     def __init__(self, dl): self.dl = dl
@@ -75,7 +75,7 @@ class ArrayDL(TfmdDL):
         weakref.finalize(self, noop, self.pool)  # the pool goes after us, never in one circle of garbage with us, where closing it would wait 5 s a worker
     @property
     def items(self): return L(self.dataset.items, use_list=None)  # fastai takes an array of row numbers for one item
-    def shuffle_fn(self, idxs): return np.random.default_rng(self.rng.getrandbits(63)).permutation(idxs)
+    def get_idxs(self): return np.random.default_rng(self.rng.getrandbits(63)).permutation(self.n) if self.shuffle else np.arange(self.n)
     def make_batch(self, rows, seed):
         x_tl,*y_tls = self.dataset.tls
         for t in self.after_item.fs:
@@ -97,7 +97,7 @@ def same_random_states(dls:DataLoaders):
         set_random_states(**states)
         for dl,s in zip(dls.loaders, rngs): dl.rng.setstate(s)
 
-# %% ../nbs/02_loaders.ipynb #1bb5906f
+# %% ../nbs/02_loaders.ipynb #94d3ca61
 def check_valid(valid):
     "Raises `ValueError` unless `valid` is 'test' or a share between 0 and 1"
     if valid != 'test' and not (isinstance(valid, float) and 0 < valid < 1):
@@ -106,7 +106,7 @@ def check_valid(valid):
 def _splitter(ds, valid, seed):
     check_valid(valid)
     n = len(ds.train_x)
-    if valid == 'test': return lambda items: (items[:n], items[n:])
+    if valid == 'test': return lambda items: (range(n), range(n, len(items)))
     k,c = int(np.ceil(valid*n)),len(ds.vocab)
     if not c <= k <= n-c: raise ValueError(f'valid={valid:g} holds out {k} of {n} training pictures; hold out {c} to {n-c} of them, so that each of the {c} classes is in both parts')
     split = TrainTestSplitter(test_size=k, stratify=ds.train_y, random_state=seed)
@@ -121,7 +121,7 @@ def _augment(augment, kwargs):
     if kwargs: raise ValueError(f"{', '.join(kwargs)} belong to the course's augmentation, and augment is an A.Compose of its own; give one or the other")
     return AlbumentationsTransform(augment)
 
-# %% ../nbs/02_loaders.ipynb #30062b05
+# %% ../nbs/02_loaders.ipynb #e08a2f2d
 @delegates(BatchAugment.__init__)
 def cifar_dls(
     ds:Cifar10,           # pictures and labels
@@ -139,4 +139,7 @@ def cifar_dls(
     block = DataBlock(blocks=(TransformBlock(item_tfms=ToTensorImage, dl_type=ArrayDL), TransformBlock(Labels(ds))),
         get_x=DevicePictures(ds, default_device()) if on_gpu and batch else Pictures(ds), splitter=_splitter(ds, valid, seed),
         item_tfms=aug, batch_tfms=NormalizeBytes.from_stats(*cifar_stats))
-    return block.dataloaders(np.arange(len(ds.train_x) + len(ds.test_x)), bs=bs, drop_last=False, dl_kwargs=({'num_workers':num_workers}, {}))
+    dls = block.dataloaders(np.arange(len(ds.train_x) + len(ds.test_x)), bs=bs, drop_last=False, dl_kwargs=({'num_workers':num_workers}, {}))
+    for dl in dls.loaders:
+        for tl in dl.dataset.tls: tl.splits = L(slice(None), [])  # fastai keeps lists of all row numbers here, 36 bytes each
+    return dls
