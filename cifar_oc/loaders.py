@@ -6,7 +6,7 @@ Docs: https://cifar-oc.github.io/cifar_oc/loaders.html.md"""
 
 # %% auto #0
 __all__ = ['Pictures', 'DevicePictures', 'ToTensorImage', 'NormalizeBytes', 'Labels', 'ArrayDL', 'same_random_states',
-           'check_valid', 'cifar_dls']
+           'check_valid', 'RowBlock', 'cifar_dls']
 
 # %% ../nbs/02_loaders.ipynb #6ce6c73e
 import multiprocessing, weakref
@@ -97,7 +97,7 @@ def same_random_states(dls:DataLoaders):
         set_random_states(**states)
         for dl,s in zip(dls.loaders, rngs): dl.rng.setstate(s)
 
-# %% ../nbs/02_loaders.ipynb #94d3ca61
+# %% ../nbs/02_loaders.ipynb #f8953c55
 def check_valid(valid):
     "Raises `ValueError` unless `valid` is 'test' or a share between 0 and 1"
     if valid != 'test' and not (isinstance(valid, float) and 0 < valid < 1):
@@ -106,13 +106,19 @@ def check_valid(valid):
 def _splitter(ds, valid, seed):
     check_valid(valid)
     n = len(ds.train_x)
-    if valid == 'test': return lambda items: (range(n), range(n, len(items)))
+    if valid == 'test': return lambda items: (slice(0, n), slice(n, None))
     k,c = int(np.ceil(valid*n)),len(ds.vocab)
     if not c <= k <= n-c: raise ValueError(f'valid={valid:g} holds out {k} of {n} training pictures; hold out {c} to {n-c} of them, so that each of the {c} classes is in both parts')
     split = TrainTestSplitter(test_size=k, stratify=ds.train_y, random_state=seed)
     return lambda items: split(range(n))
 
-# %% ../nbs/02_loaders.ipynb #c6ef4bab
+# %% ../nbs/02_loaders.ipynb #225972db
+class RowBlock(DataBlock):
+    "A `DataBlock` over an array of row numbers, whose split may be slices: fastai would make lists of them, at 40 bytes a row"
+    def datasets(self, source, verbose=False):
+        return Datasets(source, tfms=self._combine_type_tfms(), splits=self.splitter(source), dl_type=self.dl_type, n_inp=self.n_inp, verbose=verbose)
+
+# %% ../nbs/02_loaders.ipynb #e3588729
 def _augment(augment, kwargs):
     "The training transform that `augment` names; raises `ValueError`"
     if augment == 'batch': return BatchAugment(**kwargs)
@@ -121,7 +127,7 @@ def _augment(augment, kwargs):
     if kwargs: raise ValueError(f"{', '.join(kwargs)} belong to the course's augmentation, and augment is an A.Compose of its own; give one or the other")
     return AlbumentationsTransform(augment)
 
-# %% ../nbs/02_loaders.ipynb #e08a2f2d
+# %% ../nbs/02_loaders.ipynb #412e1f83
 @delegates(BatchAugment.__init__)
 def cifar_dls(
     ds:Cifar10,           # pictures and labels
@@ -136,10 +142,7 @@ def cifar_dls(
     if bs < 2: raise ValueError(f'bs is {bs}; give 2 or more, for batch normalisation compares the pictures of a batch')
     aug,batch,on_gpu = _augment(augment, kwargs),augment == 'batch',default_device().type == 'cuda'
     if num_workers is None: num_workers = defaults.cpus if on_gpu and not batch and 'fork' in multiprocessing.get_all_start_methods() else 0
-    block = DataBlock(blocks=(TransformBlock(item_tfms=ToTensorImage, dl_type=ArrayDL), TransformBlock(Labels(ds))),
+    block = RowBlock(blocks=(TransformBlock(item_tfms=ToTensorImage, dl_type=ArrayDL), TransformBlock(Labels(ds))),
         get_x=DevicePictures(ds, default_device()) if on_gpu and batch else Pictures(ds), splitter=_splitter(ds, valid, seed),
         item_tfms=aug, batch_tfms=NormalizeBytes.from_stats(*cifar_stats))
-    dls = block.dataloaders(np.arange(len(ds.train_x) + len(ds.test_x)), bs=bs, drop_last=False, dl_kwargs=({'num_workers':num_workers}, {}))
-    for dl in dls.loaders:
-        for tl in dl.dataset.tls: tl.splits = L(slice(None), [])  # fastai keeps lists of all row numbers here, 36 bytes each
-    return dls
+    return block.dataloaders(np.arange(len(ds.train_x) + len(ds.test_x)), bs=bs, drop_last=False, dl_kwargs=({'num_workers':num_workers}, {}))
