@@ -75,7 +75,7 @@ def _headline(run, interp):
     if m: res += [('trained in', f"{m['seconds']:,.0f} s"), ('machine', m['machine']), ('precision', m['precision'])]
     return res + [(k, str(cfg[k])) for k in ('data','seed') if cfg.get(k) is not None]
 
-# %% ../nbs/08_report.ipynb #315dc069
+# %% ../nbs/08_report.ipynb #ffdeced2
 def _sprite(pics, budget=1_500_000, cols=64):
     "One WebP of `pics`, N×H×W×3 uint8, in `budget` bytes: its base64 text, columns and rows"
     n,h,w,_ = pics.shape
@@ -83,7 +83,7 @@ def _sprite(pics, budget=1_500_000, cols=64):
     sheet = np.zeros((rows*cols,h,w,3), np.uint8)
     sheet[:n] = pics
     im = Image.fromarray(sheet.reshape(rows,cols,h,w,3).swapaxes(1,2).reshape(rows*h,cols*w,3))
-    for args in [dict(lossless=True)]*(n < 1000) + [dict(quality=q) for q in (90,75,60,45,30,20,10,5)]:
+    for args in [dict(lossless=True)]*(n < 1000) + [dict(quality=q) for q in (90,70,50,30,15,5)]:
         im.save(f := io.BytesIO(), 'webp', method=2, **args)
         if f.tell() <= budget: break
     return dict(data=base64.b64encode(f.getvalue()).decode(), cols=cols, rows=rows)
@@ -114,7 +114,7 @@ def _strips(learn, interp, batch):
     return dict(samples=(interp.pictures(some), [[v[interp.targs[i]]] for i in some]), augmented=(_uint8(x), [[v[i]] for i in y]),
         top_losses=(interp.pictures(top), [[f'is {v[interp.targs[i]]}', f'said {v[pred[i]]}', f'loss {l:.2f}'] for i,l in zip(top, losses)]))
 
-# %% ../nbs/08_report.ipynb #e0e18d7a
+# %% ../nbs/08_report.ipynb #d7e0fda3
 def _figures(learn, interp, run, batch, layer):
     "Name, description and figure of every plot"
     def made(f):
@@ -136,7 +136,7 @@ def _figures(learn, interp, run, batch, layer):
 def _drawn(fig, alt):
     "`fig` as PNG bytes and as base64 SVG with its size in pixels; it is closed"
     png,svg = io.BytesIO(),io.BytesIO()
-    fig.savefig(png, format='png', dpi=110, bbox_inches='tight')
+    fig.savefig(png, format='png', dpi=110, bbox_inches=None if fig.get_layout_engine() else 'tight')
     if not any(ax.images for ax in fig.axes):  # plots, not pictures
         with plt.rc_context({'svg.hashsalt':'cifar_oc'}): fig.savefig(svg, format='svg', transparent=True, metadata=dict(Date=None, Creator=None))
     plt.close(fig)
@@ -178,7 +178,7 @@ def _write(out, files):
     except OSError as e: raise OSError(f'cannot write to {out} ({e.strerror or e}); give a folder that can be written') from e
     finally: shutil.rmtree(new, ignore_errors=True)
 
-# %% ../nbs/08_report.ipynb #0ff28b6c
+# %% ../nbs/08_report.ipynb #b8a8072f
 def _page(learn, run, interp, layer, n_cams):
     "All that the templates need"
     batch = learn.dls.train.one_batch()
@@ -193,6 +193,7 @@ def _page(learn, run, interp, layer, n_cams):
     return dict(headline=_headline(run, interp), vocab=vocab, matrix=matrix, most=most, cams=cams, layer=layer, sprite=sprite, figures=figures,
         data=dict(vocab=vocab, matrix=matrix, rows=rows, cols=sprite['cols'], cams=cams)) | strips | _tables(learn, interp, run)
 
+# %% ../nbs/08_report.ipynb #6b2df5f5
 @patch
 def report(self:Learner,
     out:Path=None,      # folder to write to; the run folder for a learner of `train` or `load_run`, else 'report'
@@ -213,7 +214,7 @@ def report(self:Learner,
     _write(out, {'report.html':_render('report.html', **page), 'report.md':_render('report.md', **page)} | {f'{nm}.png':f['png'] for nm,f in page['figures'].items()})
     return out/'report.html'
 
-# %% ../nbs/08_report.ipynb #79ba118d
+# %% ../nbs/08_report.ipynb #db279c74
 def _groups(runs):
     "Rows of mean and spread, one for all runs that differ only in their seed and their rates"
     same = 'recipe epochs bs valid precision data'.split()
@@ -222,7 +223,7 @@ def _groups(runs):
     return [dict(mean=f"{r['mean']:.2%}", spread=f"{100*r['std']:.2f} points" if r['size'] > 1 else 'one run', lowest=f"{r['min']:.2%}", highest=f"{r['max']:.2%}",
         runs=r['size'], **{k:r[k] for k in same}) for r in t]
 
-# %% ../nbs/08_report.ipynb #8e5188c7
+# %% ../nbs/08_report.ipynb #1b5ff239
 def compare_runs(
     folders,          # run folders that `train` wrote and finished
     out='comparison', # folder to write to
