@@ -8,4 +8,5 @@ from .onecycle import *
 from .recipes import *
 from .learner import *
 from .interpret import *
+from .report import *
 from .train import *

@@ -33,7 +33,7 @@ def pick_lrs(
     begun = (losses[:low+1] > top - .2*(top - losses[low])).nonzero()[0][-1]
     return LRs(float(min(lrs[begun], lr_max/10)), float(lr_max))
 
-# %% ../nbs/04_onecycle.ipynb #feddd9eb
+# %% ../nbs/04_onecycle.ipynb #4635d0b3
 def plot_lrs(
     lrs, losses,  # the range test: rates and smoothed losses
     found:LRs,    # the two rates to mark
@@ -43,8 +43,8 @@ def plot_lrs(
     ax = ax or plt.subplots(figsize=(6,3.5), layout='constrained')[1]
     lrs, losses = (np.asarray(o, float)[np.isfinite(losses)] for o in (lrs, losses))
     ax.plot(lrs, losses, c='C0')
-    for x,nm,c in zip(found, ('LRMIN','LRMAX'), ('C2','C1')):
-        ax.plot(x, np.interp(x, lrs, losses), 'o', c=c, label=f'{nm} {x:.2e}')
+    for x,nm,c,m in zip(found, ('LRMIN','LRMAX'), ('k','C1'), 'so'):
+        ax.plot(x, np.interp(x, lrs, losses), m, c=c, label=f'{nm} {x:.2e}')
     ax.set(xscale='log', xlabel='learning rate', ylabel='loss, smoothed', title='LR range test')
     ax.set_ylim(min(losses)*.9, max(losses[:len(losses)//2])*1.1)
     ax.legend()
@@ -105,24 +105,26 @@ def fit_course(self:Learner,
     check_lrs(lr_min, lr_max)
     self.fit_one_cycle(n_epoch, lr_max, div=lr_max/lr_min, div_final=lr_max/lr_min, pct_start=pct_start, **kwargs)
 
-# %% ../nbs/04_onecycle.ipynb #60689967
+# %% ../nbs/04_onecycle.ipynb #f79cce85
 def plot_one_cycle(
     lrs:LRs,                # (lr_min, lr_max)
     n_epoch:int=24,         # epochs of the run
     pct_start:float=5/24,   # share of the run before the peak
     moms=(.95,.85,.95),     # momentum at the start, the peak and the end
+    steps:int=None,         # steps an epoch, for a second scale; none if None
     ax=None,                # where to draw; a new figure if None
 ):
-    "Rate and momentum of `fit_course` over the epochs, with the peak marked; returns the rate's `Axes`"
+    "Rate and momentum of `fit_course` over the epochs and steps, with the peak marked; returns the rate's `Axes`"
     ax = ax or plt.subplots(figsize=(6,4), layout='constrained')[1]
     lr_min,lr_max = lrs
     x,peak,mom = np.linspace(0, 1, 500),pct_start*n_epoch,ax.twinx()
     ax.plot(x*n_epoch, [combined_cos(pct_start, lr_min, lr_max, lr_min)(o) for o in x], c='C0', label='learning rate')
     ax.plot(peak, lr_max, 'o', c='C1', label=f'LRMAX {lr_max:.2e} at epoch {peak:.3g}')
-    ax.axhline(lr_min, ls=':', c='C2', label=f'LRMIN {lr_min:.2e}')
+    ax.axhline(lr_min, ls=':', c='k', label=f'LRMIN {lr_min:.2e}')
     mom.plot(x*n_epoch, [combined_cos(pct_start, *moms)(o) for o in x], c='C7', ls='--', label='momentum')
     ax.set(xlabel='epoch', ylabel='learning rate', title='One cycle')
     mom.set_ylabel('momentum (β₁)')
+    if steps: ax.secondary_xaxis('top', functions=(lambda x: x*steps, lambda x: x/steps)).set_xlabel('step')
     lines = ax.get_lines() + mom.get_lines()
     ax.figure.legend(lines, [l.get_label() for l in lines], loc='outside lower center', ncols=2)
     return ax

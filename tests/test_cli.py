@@ -102,10 +102,10 @@ def test_help():
     assert (status, err) == (0, '')
     assert [o for o in options if not re.search(rf'{o}\b', out)] == []
 
-@pytest.mark.parametrize('args', ['--help', '--colour red', '--resume x --bs 4'])
-def test_light(args):
+@pytest.mark.parametrize('name,args', [('train', '--help'), ('train', '--colour red'), ('train', '--resume x --bs 4'), ('report', '--help'), ('report', '')])
+def test_light(name, args):
     "Nothing heavy is imported before it is needed: `--help` is quick because of it."
-    code = (f'import sys; sys.argv = "cifar-oc-train {args}".split()\nfrom cifar_oc.cli import train_command\n'
-            f'try: train_command()\nexcept SystemExit: pass\nprint("loaded", *({heavy!r} & set(sys.modules)))')
+    code = (f'import sys; sys.argv = "cifar-oc-{name} {args}".split()\nfrom cifar_oc.cli import {name}_command\n'
+            f'try: {name}_command()\nexcept SystemExit: pass\nprint("loaded", *({heavy!r} & set(sys.modules)))')
     out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1].split() == ['loaded']

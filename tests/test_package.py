@@ -14,7 +14,7 @@ def test_names():
     names = {}
     exec('from cifar_oc.all import *', names)
     assert {'load_cifar10', 'cifar_dls', 'CustomResNet', 'cifar_learner', 'train', 'DataBlock', 'Learner'} <= names.keys()
-    assert all(callable(getattr(names['Learner'], o)) for o in ('find_lrs', 'fit_course', 'lr_find'))
+    assert all(callable(getattr(names['Learner'], o)) for o in ('find_lrs', 'fit_course', 'lr_find', 'report'))
 
 def defined(path):
     "Public names that the module at `path` defines itself."
@@ -51,4 +51,5 @@ def test_metadata():
     assert plain == set(needs['DEFAULT']['requirements'].split())
     assert extra == set(needs['DEFAULT']['dev_requirements'].split())
     assert dist.version == cifar_oc.__version__
-    assert {o.value for o in dist.entry_points.select(group='console_scripts', name='cifar-oc-train')} == {'cifar_oc.cli:train_command'}
+    scripts = {o.name: o.value for o in dist.entry_points.select(group='console_scripts')}
+    assert scripts == {f'cifar-oc-{o}': f'cifar_oc.cli:{o}_command' for o in ('train', 'report')}

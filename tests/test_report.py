@@ -1,0 +1,110 @@
+"`cifar-oc-report` on the folder of a real run: what it writes, and what it says to a folder that is none."
+import csv, html, json, os, re, shlex, shutil, sys
+import pytest
+import safetensors.torch as st
+from conftest import finish, start, write_pictures
+
+env = lambda: os.environ | dict(OMP_NUM_THREADS='1')  # sums are the same in the same number of threads
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    "A finished run whose pictures can be harmed."
+    folder = tmp_path_factory.mktemp('report')
+    source = write_pictures(folder/'my pictures')
+    status,_,err = finish(start('--source', source, *'--epochs 2 --bs 8 --lr_min 1e-4 --lr_max 1e-3 --seed 3'.split(), '--out', folder/'run', env=env()))
+    assert status == 0, err
+    return folder/'run'
+
+def state(*folders): return {p: p.read_bytes() for f in folders for p in f.rglob('*') if p.is_file()}
+
+def report(monkeypatch, capfd, *args):
+    "Exit status, stdout and stderr of `cifar-oc-report`, in this process."
+    from cifar_oc.cli import report_command
+    monkeypatch.setattr(sys, 'argv', ['cifar-oc-report', *map(str, args)])
+    status = 0
+    try: report_command()
+    except SystemExit as e: status = e.code
+    return status, *capfd.readouterr()
+
+def history(run):
+    with (run/'history.csv').open() as f: return [{k: v for k,v in row.items() if k != 'seconds'} for row in csv.DictReader(f)]
+
+def test_page_says_what_the_run_says(run):
+    page,md,m = (run/'report.html').read_text('utf-8'),(run/'report.md').read_text('utf-8'),json.loads((run/'metrics.json').read_text())
+    for text in f"{m['accuracy']:.2%}", '20 test pictures', m['machine'], 'multiply adds', '37,748,736', m['data'], *m['versions'].values():
+        assert text in html.unescape(page), text
+        assert re.sub(r'(?<!\\)\\', '', md).count(text), text
+    assert set(re.findall(r'\]\((.*?)\)', md)) == {f.name for f in run.glob('*.png')}
+    assert not re.search(r'''(src|href)=["']?(https?:)?//''', page) and len(page) < 3e6
+
+def test_command_makes_the_run_again(run, tmp_path):
+    page = (run/'report.html').read_text('utf-8')
+    command = shlex.split(html.unescape(re.search(r'<pre><code>(.*?)</code>', page, re.S)[1]))
+    assert command[0] == 'cifar-oc-train'
+    status,_,err = finish(start(*command[1:], '--out', tmp_path/'again', env=env()))
+    assert status == 0, err
+    assert history(tmp_path/'again') == history(run)
+
+def test_written_again(run, tmp_path, monkeypatch, capfd):
+    shutil.copytree(run, copy := tmp_path/'run')
+    for f in copy.glob('report.*'): f.write_text('old')
+    status,out,_ = report(monkeypatch, capfd, copy)
+    assert (status, out) == (0, f'wrote {copy}/report.html\n')
+    assert {p.name for p in copy.iterdir()} == {p.name for p in run.iterdir()} and 'Confusion matrix' in (copy/'report.html').read_text('utf-8')
+    before = state(copy)
+    assert report(monkeypatch, capfd, copy, '--out', tmp_path/'there')[0] == 0
+    assert (tmp_path/'there/report.md').exists() and state(copy) == before
+
+def test_several(run, tmp_path, monkeypatch, capfd):
+    shutil.copytree(run, tmp_path/'other')
+    monkeypatch.chdir(tmp_path)
+    status,out,_ = report(monkeypatch, capfd, run, 'other')
+    assert (status, out) == (0, 'wrote comparison/compare.html\n')
+    assert {p.name for p in (tmp_path/'comparison').iterdir()} == {'compare.html', 'compare.md', 'compare.png'}
+
+def unreadable(run):
+    "A copy of the run's pictures, one of them broken, is the source now."
+    config = json.loads((run/'config.json').read_text())
+    shutil.copytree(config['source'], source := run.parent/'broken')
+    next((source/'test').rglob('*.png')).write_bytes(b'no picture')
+    (run/'config.json').write_text(json.dumps(config | dict(source=str(source))))
+
+def other_data(run):
+    config = json.loads((run/'config.json').read_text())
+    (run/'config.json').write_text(json.dumps(config | dict(source=str(write_pictures(run.parent/'more', n_train=60)))))
+
+def other_shape(run):
+    weights = run/'model.safetensors'
+    st.save_file({k: v.repeat(2, *[1]*(v.ndim - 1)) if v.ndim else v for k,v in st.load_file(weights).items()}, weights)
+
+harms = { # what is done to a run folder, and what the line says of it
+    'no run': (lambda run: (run/'config.json').unlink(), 'no run folder'),
+    'not finished': (lambda run: (run/'metrics.json').unlink(), 'is not finished'),
+    'no history': (lambda run: (run/'history.csv').unlink(), 'no history.csv'),
+    'no weights': (lambda run: (run/'model.safetensors').unlink(), 'has no weights'),
+    'half the weights': (lambda run: (run/'model.safetensors').write_bytes((run/'model.safetensors').read_bytes()[:9999]), 'does not hold the weights'),
+    'weights of another shape': (other_shape, 'does not hold the weights'),
+    'broken configuration': (lambda run: (run/'config.json').write_text('{'), 'config.json'),
+    'broken metrics': (lambda run: (run/'metrics.json').write_text('[1]'), 'not those of a run'),
+    'metrics of another run': (lambda run: (run/'metrics.json').write_text(json.dumps(json.loads((run/'metrics.json').read_text()) | dict(accuracy=2))), 'not those of the run'),
+    'source gone': (lambda run: (run/'config.json').write_text((run/'config.json').read_text().replace('my pictures', 'nowhere')), 'nowhere does not exist'),
+    'unreadable picture': (unreadable, '.png'),
+    'other data': (other_data, 'the data is now')}
+
+@pytest.mark.parametrize('harm,says', harms.values(), ids=harms)
+def test_bad_run(harm, says, run, tmp_path, monkeypatch, capfd):
+    shutil.copytree(run, copy := tmp_path/'run')
+    harm(copy)
+    before = state(tmp_path)
+    status,_,err = report(monkeypatch, capfd, copy)
+    assert status == 2 and says in err and len(err.splitlines()) == 1 and 'Traceback' not in err, err
+    assert state(tmp_path) == before
+
+@pytest.mark.parametrize('args,says', [('', 'RUN'), ('x --colour red', '--colour'), ('x --out=', 'out is empty'), ('x y', 'x is no finished run'), ('{run} {run}', 'given twice'),
+    ('{run} --out {run}/config.json', 'cannot write')])
+def test_bad_arguments(args, says, run, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    before = state(run)
+    status,_,err = report(monkeypatch, capfd, *args.format(run=run).split())
+    assert status == 2 and says in err and len(err.splitlines()) == 1, err
+    assert state(run) == before and not list(tmp_path.iterdir())
