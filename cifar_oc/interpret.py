@@ -67,16 +67,23 @@ def plot_runs(
     fig.legend(*axs[0].get_legend_handles_labels(), loc='outside lower center', ncols=2)
     return fig
 
-# %% ../nbs/07_interpret.ipynb #8ae2e2c1
+# %% ../nbs/07_interpret.ipynb #b7e3b3ec
 class CachedInterpretation(ClassificationInterpretation):
     "fastai's `ClassificationInterpretation`, with the predictions computed once and kept"
     @classmethod
     def from_learner(cls, learn:Learner, ds_idx:int=1, dl:DataLoader=None, act=None):
         if dl is None: dl = learn.dls[ds_idx].new(shuffle=False, drop_last=False)
+        recorded = dict(vars(learn.recorder))
         preds,targs,losses = learn.get_preds(dl=dl, with_loss=True, act=act)
+        vars(learn.recorder).update(recorded)  # which begins anew at every validation
         self = cls(learn, dl, losses, act)
         self.preds,self.targs = preds.float().as_subclass(Tensor),targs.as_subclass(Tensor)  # N×10 probabilities, N labels
         return self
+    def __getitem__(self, idxs):
+        idxs = idxs.tolist() if isinstance(idxs, Tensor) else list(L(idxs))
+        dl = self.learn.dls.test_dl(L(self.dl.items)[idxs], with_labels=True)
+        x,y = (to_cpu(torch.cat(o)) for o in zip(*dl))
+        return x, self.preds[idxs], y, self.learn.loss_func.decodes(self.preds[idxs]), self.losses[idxs]
     def confusion_matrix(self): return skm.confusion_matrix(self.targs, self.preds.argmax(1), labels=range(len(self.vocab)))
     def print_classification_report(self): print(skm.classification_report(**self._report_args))
     @property

@@ -41,12 +41,12 @@ def read_run(
     except (ValueError, TypeError, KeyError) as e: raise ValueError(f'{folder} holds files that are not those of a run ({type(e).__name__}: {e}); give a folder that train wrote') from e
     return run
 
-# %% ../nbs/08_report.ipynb #c3d31d39
+# %% ../nbs/08_report.ipynb #d49f1583
 def _recorded(learn):
     "The same of a learner that was trained by hand"
     rec = learn.recorder
     names = [o if o.startswith(('train_','valid_')) else f'valid_{o}' for o in getattr(rec, 'metric_names', [])[1:-1]]
-    rows = [dict(epoch=i+1, **dict(zip(names, v))) for i,v in enumerate(getattr(rec, 'values', []))]
+    rows = [dict(epoch=i+1, **dict(zip(names, v))) for i,v in enumerate(getattr(rec, 'values', [])) if len(v) == len(names)]
     return dict(config={}, metrics={}, rows=rows, curve=getattr(learn, 'lr_curve', None))
 
 def _cycle(learn, run):
@@ -215,16 +215,16 @@ def report(self:Learner,
     _write(out, {'report.html':_render('report.html', **page), 'report.md':_render('report.md', **page)} | {f'{nm}.png':f['png'] for nm,f in page['figures'].items()})
     return out/'report.html'
 
-# %% ../nbs/08_report.ipynb #db279c74
+# %% ../nbs/08_report.ipynb #fbe16ddb
 def _groups(runs):
     "Rows of mean and spread, one for all runs that differ only in their seed and their rates"
-    same = 'recipe epochs bs valid precision data'.split()
+    same = list(dict.fromkeys(k for r in runs for k in r['config'] if k not in ('source','seed','lr_min','lr_max')))
     df = pd.DataFrame([{k:str(r['config'].get(k)) for k in same} | dict(accuracy=r['metrics']['accuracy']) for r in runs])
     t = df.groupby(same, sort=False).accuracy.agg(['size','mean','std','min','max']).reset_index().to_dict('records')
     return [dict(mean=f"{r['mean']:.2%}", spread=f"{100*r['std']:.2f} points" if r['size'] > 1 else 'one run', lowest=f"{r['min']:.2%}", highest=f"{r['max']:.2%}",
-        runs=r['size'], **{k:r[k] for k in same}) for r in t]
+        runs=r['size'], **{k:r[k] for k in same if k != 'numbers'}) for r in t]
 
-# %% ../nbs/08_report.ipynb #1b5ff239
+# %% ../nbs/08_report.ipynb #d72a7ac4
 def compare_runs(
     folders,          # run folders that `train` wrote and finished
     out='comparison', # folder to write to
@@ -234,6 +234,6 @@ def compare_runs(
     runs,out = {str(f): read_run(f) for f in folders},Path(out).expanduser()
     metrics,config = 'accuracy loss train_accuracy seconds n machine'.split(),'seed lr_min lr_max epochs bs valid precision recipe data'.split()
     rows = [dict(run=f) | {k:r['metrics'].get(k, '') for k in metrics} | {k:ifnone(r['config'].get(k), '') for k in config} for f,r in runs.items()]
-    page = dict(title=f'{len(runs)} runs', groups=_table(_groups(runs.values())), runs=_table(rows), figures=dict(compare=_drawn(plot_runs({f: r['rows'] for f,r in runs.items()}), 'Validation accuracy and loss of all runs over the epochs')))
+    page = dict(title=f'{len(runs)} runs', groups=_table(_groups(list(runs.values()))), runs=_table(rows), figures=dict(compare=_drawn(plot_runs({f: r['rows'] for f,r in runs.items()}), 'Validation accuracy and loss of all runs over the epochs')))
     _write(out, {'compare.html':_render('compare.html', **page), 'compare.md':_render('compare.md', **page), 'compare.png':page['figures']['compare']['png']})
     return out/'compare.html'
