@@ -161,7 +161,7 @@ def plot_errors(self:CachedInterpretation,
     fig.suptitle(f'{len(df)} of {len(self.misclassified())} misclassified pictures, of {len(self.targs)}: predicted in red, right name below', size=10)
     return fig
 
-# %% ../nbs/07_interpret.ipynb #9e65ce97
+# %% ../nbs/07_interpret.ipynb #b7eb553c
 def _map_layer(model, layer):
     try: return model.get_submodule(layer)
     except AttributeError: raise ValueError(f"the model has no layer {layer!r}; give one of {', '.join(n for n,_ in model.named_modules() if n)}") from None
@@ -179,7 +179,7 @@ def grad_cam(
         return o.clone()  # an in-place ReLU after `layer` changes the copy
     try:
         with _map_layer(model, layer).register_forward_hook(keep), torch.enable_grad():
-            logits = model.eval()(x.detach().as_subclass(Tensor).to(p).requires_grad_())
+            logits = model.eval().forward(x.detach().as_subclass(Tensor).to(p).requires_grad_())
         if not kept or kept[-1].ndim != 4: raise ValueError(f'{layer!r} puts out no N×C×h×w map; give a layer before the pooling at the end')
         classes = logits.argmax(1) if classes is None else torch.as_tensor(classes, device=p.device).as_subclass(Tensor)
         grads, = torch.autograd.grad(logits.gather(1, classes[:,None]).sum(), kept[-1])

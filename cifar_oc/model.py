@@ -46,7 +46,7 @@ class CustomResNet(nn.Module):
         for stage in self.prep, self.layer1, self.layer2, self.layer3, self.pool: x = stage(x)
         return self.fc(x.flatten(1))
 
-# %% ../nbs/03_model.ipynb #1e1b7c21
+# %% ../nbs/03_model.ipynb #1e4fa534
 def layer_table(
     model:nn.Module,   # any network
     size=(3,32,32),    # shape of one picture
@@ -62,5 +62,5 @@ def layer_table(
         for n,m in model.named_modules():
             undo.callback(setattr, m, 'training', m.training)
             if not list(m.children()): undo.enter_context(m.register_forward_hook(row(n)))
-        model.eval()(torch.zeros(1, *size).to(p))
+        model.eval().forward(torch.zeros(1, *size).to(p))  # never the compiled call
     return pd.DataFrame(rows)
