@@ -106,7 +106,7 @@ def cifar_learner(
     if compile: learn.model.compile(dynamic=False)
     return learn
 
-# %% ../nbs/06_learner.ipynb #d7e490da
+# %% ../nbs/06_learner.ipynb #321589c9
 def _flatten(o, tensors):
     "`o` as JSON-able data, its tensors moved to `tensors`"
     if isinstance(o, Tensor):
@@ -123,7 +123,7 @@ def _unflatten(o, tensors):
     if kind == 'dict': return {k: _unflatten(x, tensors) for k,x in v}
     return {'list':list, 'tuple':tuple}[kind](_unflatten(x, tensors) for x in v)
 
-# %% ../nbs/06_learner.ipynb #4ee2a511
+# %% ../nbs/06_learner.ipynb #0e733961
 def save_state(
     o,         # dicts, lists and tuples of tensors, numbers, strings and None
     path:Path, # file to write; an older one stays until the new one is whole
@@ -141,7 +141,7 @@ def load_state(path:Path):
     except FileNotFoundError: raise
     except Exception as e: raise ValueError(f'{path} is no whole checkpoint ({e}); remove it to start again') from e
 
-# %% ../nbs/06_learner.ipynb #62832378
+# %% ../nbs/06_learner.ipynb #9c379a99
 @patch
 def run_state(self:Learner) -> dict:
     "All that decides how this run goes on: weights, optimiser, scaler, random states"
@@ -161,7 +161,7 @@ def load_run_state(self:Learner, state:dict):
     set_random_states(**state['random'] | dict(numpy_state=(kind, np.array(keys, np.uint32), *rest)))
     for dl,s in zip(self.dls.loaders, state['loaders']): dl.rng.setstate(s)
 
-# %% ../nbs/06_learner.ipynb #61798348
+# %% ../nbs/06_learner.ipynb #fa2a42ea
 def replace_text(path:Path, text:str):
     "Write `text` to `path`, beside and renamed: a reader sees the old file or the new one, never half of one"
     new = Path(f'{path}.new')
@@ -177,7 +177,7 @@ def _read_checkpoint(path):
 
 def _write_history(rows, folder): replace_text(folder/'history.csv', pd.DataFrame(rows).to_csv(index=False, float_format='%.6g'))
 
-# %% ../nbs/06_learner.ipynb #e7f6c975
+# %% ../nbs/06_learner.ipynb #7056b8a1
 class History(Callback):
     "`rows`: one dict an epoch; with `folder`, `history.csv` and `checkpoint.safetensors` there, from which fit goes on"
     order = 65  # after the callbacks whose state a checkpoint holds

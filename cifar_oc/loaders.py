@@ -15,7 +15,7 @@ from .data import Cifar10
 from .augment import *
 import albumentations as A  # after fastai, which has an `A` of its own
 
-# %% ../nbs/02_loaders.ipynb #d8604e1d
+# %% ../nbs/02_loaders.ipynb #5ed54b9a
 class Pictures:
     "Pictures of `ds`, training pictures first, by row numbers: N to N×H×W×3 uint8; pictures given themselves come back as they are"
     def __init__(self, ds:Cifar10): self.train,self.test = ds.train_x,ds.test_x
@@ -25,6 +25,7 @@ class Pictures:
         n, x = len(self.train), np.empty((*i.shape, *self.train.shape[1:]), np.uint8)
         x[i < n], x[i >= n] = self.train[i[i < n]], self.test[i[i >= n] - n]
         return x
+    def __getstate__(self): return {k: v[:0] for k,v in vars(self).items()}  # an exported learner takes no data set along
 
 class DevicePictures(Pictures):
     "All pictures of `ds` in the memory of `device` (184 MB): N row numbers to a N×3×H×W uint8 `TensorImage` there; one of them as from `Pictures`"
