@@ -87,10 +87,10 @@ def encodes(self, x:np.ndarray):
     _windows(x, self.hole)[k, hy[k] + np.arange(self.hole), hx[k]] = np.tile(np.uint8(fill_mean), self.hole)
     return x
 
-# %% ../nbs/01_augment.ipynb #b1502af0
+# %% ../nbs/01_augment.ipynb #36ff1a59
 def send(t, device):
     "`t` on `device`; a copy to a GPU is queued, and the host does not wait for it"
-    return t.pin_memory().to(device, non_blocking=True) if torch.device(device).type == 'cuda' else t.to(device)
+    return t.pin_memory().to(device, non_blocking=True) if torch.device(device).type == 'cuda' and t.device.type == 'cpu' else t.to(device)
 
 @BatchAugment
 def encodes(self, x:TensorImage):

@@ -15,7 +15,7 @@ from .data import Cifar10
 from .augment import *
 import albumentations as A  # after fastai, which has an `A` of its own
 
-# %% ../nbs/02_loaders.ipynb #5ed54b9a
+# %% ../nbs/02_loaders.ipynb #4cdb74fe
 class Pictures:
     "Pictures of `ds`, training pictures first, by row numbers: N to N×H×W×3 uint8; pictures given themselves come back as they are"
     def __init__(self, ds:Cifar10): self.train,self.test = ds.train_x,ds.test_x
@@ -31,10 +31,10 @@ class DevicePictures(Pictures):
     "All pictures of `ds` in the memory of `device` (184 MB): N row numbers to a N×3×H×W uint8 `TensorImage` there; one of them as from `Pictures`"
     def __init__(self, ds:Cifar10, device):
         super().__init__(ds)
-        self.x = torch.from_numpy(np.concatenate([ds.train_x, ds.test_x])).to(device).movedim(-1, 1)
+        self.x = torch.from_numpy(np.concatenate([ds.train_x, ds.test_x])).to(device)
     def __call__(self, i):
         i = np.asarray(i)
-        return TensorImage(self.x[send(torch.from_numpy(i), self.x.device)]) if i.ndim == 1 else super().__call__(i)
+        return TensorImage(self.x[send(torch.from_numpy(i), self.x.device)].movedim(-1, 1)) if i.ndim == 1 else super().__call__(i)
 
 # %% ../nbs/02_loaders.ipynb #bf38964f
 class ToTensorImage(Transform):
