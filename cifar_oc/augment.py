@@ -66,7 +66,7 @@ class BatchAugment(Transform):
         y,x,top,left = (r.integers(0, k+1, n) for k in (2*self.pad, 2*self.pad, h-self.hole, w-self.hole))
         return np.stack([y, x, r.random(n) < self.flip_p, np.where(r.random(n) < self.hole_p, top, h), left])
 
-# %% ../nbs/01_augment.ipynb #67ce52b2
+# %% ../nbs/01_augment.ipynb #9b8cc849
 def _windows(x, width):
     "View of N×H×W×3 bytes as N×H×(W-`width`+1)×(3·`width`): every run of `width` pixels in every row"
     n,h,w,c = x.shape
@@ -74,6 +74,7 @@ def _windows(x, width):
 
 @BatchAugment
 def encodes(self, x:np.ndarray):
+    "One picture (H×W×3 uint8) or a batch (N×H×W×3), in a CPU's memory; `x` stays as it was"
     if x.ndim == 3: return self.encodes(x[None])[0]
     n,h,w,c = x.shape
     y,left,flip,hy,hx = self.draw(n, h, w)
@@ -87,13 +88,14 @@ def encodes(self, x:np.ndarray):
     _windows(x, self.hole)[k, hy[k] + np.arange(self.hole), hx[k]] = np.tile(np.uint8(fill_mean), self.hole)
     return x
 
-# %% ../nbs/01_augment.ipynb #36ff1a59
+# %% ../nbs/01_augment.ipynb #e76f5939
 def send(t, device):
     "`t` on `device`; a copy to a GPU is queued, and the host does not wait for it"
     return t.pin_memory().to(device, non_blocking=True) if torch.device(device).type == 'cuda' and t.device.type == 'cpu' else t.to(device)
 
 @BatchAugment
 def encodes(self, x:TensorImage):
+    "One picture (3×H×W uint8) or a batch (N×3×H×W), on any device; `x` stays as it was"
     if x.ndim == 3: return self.encodes(x[None])[0]
     x = x.as_subclass(torch.Tensor).movedim(1, -1)
     n,h,w,c = x.shape
