@@ -18,21 +18,23 @@ from fastai.vision.all import TensorImage, Transform, cifar_stats, to_device
 # %% ../nbs/01_augment.ipynb #4cd9f0b9
 fill_mean = tuple(round(255*m) for m in cifar_stats[0])
 
-# %% ../nbs/01_augment.ipynb #590c5e33
+# %% ../nbs/01_augment.ipynb #10fe7984
 def course_aug(
     pad:int=4,        # padding on each side, by reflection, in pixels
     size:int=32,      # side of the crop, in pixels
     flip_p:float=.5,  # probability of a horizontal flip, 0 to 1
     hole:int=8,       # side of the CutOut square, in pixels; it lies wholly inside the picture
     hole_p:float=1.,  # probability of a hole, 0 to 1
+    fill=fill_mean,   # colour of the hole, 3 bytes
+    pad_fill=None,    # colour of the padding, 3 bytes; the picture reflected if None
 ) -> A.Compose:       # for H×W×3 uint8 pictures, H and W being `size`
     "RandomCrop after padding, horizontal flip, CutOut filled with the channel mean"
     full, side = size + 2*pad, (hole, hole)
     return A.Compose([
-        A.PadIfNeeded(full, full, border_mode=cv2.BORDER_REFLECT_101),
+        A.PadIfNeeded(full, full, border_mode=cv2.BORDER_REFLECT_101 if pad_fill is None else cv2.BORDER_CONSTANT, fill=pad_fill or 0),
         A.RandomCrop(size, size),
         A.HorizontalFlip(p=flip_p),
-        A.CoarseDropout(num_holes_range=(1,1), hole_height_range=side, hole_width_range=side, fill=fill_mean, p=hole_p)],
+        A.CoarseDropout(num_holes_range=(1,1), hole_height_range=side, hole_width_range=side, fill=fill, p=hole_p)],
         strict=True)
 
 # %% ../nbs/01_augment.ipynb #1268b245
@@ -47,7 +49,7 @@ class AlbumentationsTransform(Transform):
         return np.stack([self.aug(image=o)['image'] for o in x])
     def seed(self, seed:int): self.aug.set_random_state(np.random.default_rng(seed), random.Random(seed))
 
-# %% ../nbs/01_augment.ipynb #6210ff19
+# %% ../nbs/01_augment.ipynb #fc852505
 class BatchAugment(Transform):
     "Crop, flip and CutOut as `course_aug` draws them, for a whole batch at once: N×H×W×3 uint8 array, or N×3×H×W uint8 `TensorImage` on any device"
     split_idx,order = 0,1
@@ -56,6 +58,8 @@ class BatchAugment(Transform):
         flip_p:float=.5, # probability of a horizontal flip, 0 to 1
         hole:int=8,      # side of the CutOut square, in pixels
         hole_p:float=1., # probability of a hole, 0 to 1
+        fill=fill_mean,  # colour of the hole, 3 bytes
+        pad_fill=None,   # colour of the padding, 3 bytes; the picture reflected if None
     ):
         store_attr()
         self.seed(None)
@@ -66,7 +70,7 @@ class BatchAugment(Transform):
         y,x,top,left = (r.integers(0, k+1, n) for k in (2*self.pad, 2*self.pad, h-self.hole, w-self.hole))
         return np.stack([y, x, r.random(n) < self.flip_p, np.where(r.random(n) < self.hole_p, top, h), left])
 
-# %% ../nbs/01_augment.ipynb #9b8cc849
+# %% ../nbs/01_augment.ipynb #926766e2
 def _windows(x, width):
     "View of N×H×W×3 bytes as N×H×(W-`width`+1)×(3·`width`): every run of `width` pixels in every row"
     n,h,w,c = x.shape
@@ -78,17 +82,18 @@ def encodes(self, x:np.ndarray):
     if x.ndim == 3: return self.encodes(x[None])[0]
     n,h,w,c = x.shape
     y,left,flip,hy,hx = self.draw(n, h, w)
-    k,flip = np.arange(n)[:,None],flip.astype(bool)
-    rows = np.pad(np.arange(h), self.pad, mode='reflect')[y[:,None] + np.arange(h)]
-    x = x.copy()
-    if flip.any(): x[flip] = cv2.flip(x[flip].reshape(-1, w, c), 1).reshape(-1, h, w, c)
-    x = cv2.copyMakeBorder(x.reshape(-1, w, c), 0, 0, self.pad, self.pad, cv2.BORDER_REFLECT_101).reshape(n, h, -1, c)
+    k,flip,reflect = np.arange(n)[:,None],flip.astype(bool),self.pad_fill is None
+    rows = np.pad(np.arange(h), self.pad, **dict(mode='reflect') if reflect else dict(constant_values=h))[y[:,None] + np.arange(h)]
+    x = x.copy() if reflect else np.concatenate([x, np.full((n, 1, w, c), self.pad_fill, np.uint8)], 1)
+    if flip.any(): x[flip] = cv2.flip(x[flip].reshape(-1, w, c), 1).reshape(-1, *x.shape[1:])
+    border = cv2.BORDER_REFLECT_101 if reflect else cv2.BORDER_CONSTANT
+    x = cv2.copyMakeBorder(x.reshape(-1, w, c), 0, 0, self.pad, self.pad, border, value=self.pad_fill).reshape(n, x.shape[1], -1, c)
     x = _windows(x, w)[k, rows, left[:,None]].reshape(n, h, w, c)
     k = k[hy < h]
-    _windows(x, self.hole)[k, hy[k] + np.arange(self.hole), hx[k]] = np.tile(np.uint8(fill_mean), self.hole)
+    _windows(x, self.hole)[k, hy[k] + np.arange(self.hole), hx[k]] = np.tile(np.uint8(self.fill), self.hole)
     return x
 
-# %% ../nbs/01_augment.ipynb #e76f5939
+# %% ../nbs/01_augment.ipynb #d3f1b6d4
 def send(t, device):
     "`t` on `device`; a copy to a GPU is queued, and the host does not wait for it"
     return t.pin_memory().to(device, non_blocking=True) if torch.device(device).type == 'cuda' and t.device.type == 'cpu' else t.to(device)
@@ -105,9 +110,11 @@ def encodes(self, x:TensorImage):
         "The source of each row or column: a crop at `off` of a side that was padded by reflection"
         o = (off + i[:size] - self.pad).abs()
         return size - 1 - (size - 1 - o).abs()
+    def inside(off, size): return (off + i[:size] >= self.pad) & (off + i[:size] < size + self.pad)
+    def pair(rows, cols): return (rows[:,:,None] & cols[:,None])[...,None]
+    def color(c): return send(torch.tensor(c, dtype=torch.uint8), x.device)
     def hidden(off, size): return (i[:size] >= off) & (i[:size] < off + self.hole)
     cols = torch.where(d[2] > 0, w - 1 - place(d[1], w), place(d[1], w))
     x = x[torch.arange(n, device=x.device)[:,None,None], place(d[0], h)[:,:,None], cols[:,None]]
-    hide = (hidden(d[3], h)[:,:,None] & hidden(d[4], w)[:,None])[...,None]
-    fill = send(torch.tensor(fill_mean, dtype=torch.uint8), x.device)
-    return TensorImage(torch.where(hide, fill, x).movedim(-1, 1))
+    if self.pad_fill is not None: x = torch.where(pair(inside(d[0], h), inside(d[1], w)), x, color(self.pad_fill))
+    return TensorImage(torch.where(pair(hidden(d[3], h), hidden(d[4], w)), color(self.fill), x).movedim(-1, 1))

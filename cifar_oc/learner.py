@@ -6,13 +6,15 @@ Docs: https://cifar-oc.github.io/cifar_oc/learner.html.md"""
 
 # %% auto #0
 __all__ = ['precisions', 'best_precision', 'CpuBF16', 'precision_cbs', 'DeviceLoss', 'DeviceSmoothLoss', 'DeviceMetric',
-           'LazyProgress', 'decay_groups', 'cifar_learner', 'save_state', 'load_state', 'replace_text', 'History']
+           'LazyProgress', 'decay_groups', 'L1', 'WeightAverage', 'cifar_learner', 'save_state', 'load_state',
+           'replace_text', 'History']
 
-# %% ../nbs/06_learner.ipynb #a7f59e61
+# %% ../nbs/06_learner.ipynb #3c1c2295
 import json, os, time
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.amp import GradScaler, autocast
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from fastai.vision.all import *
 from fastai.callback.channelslast import ChannelsLast
 from .model import *
@@ -84,29 +86,58 @@ def decay_groups(model:nn.Module) -> L:
     ps = L(p for p in model.parameters() if p.requires_grad)
     return L(ps.filter(lambda p: p.ndim > 1), ps.filter(lambda p: p.ndim < 2))
 
-# %% ../nbs/06_learner.ipynb #fba0c72f
+# %% ../nbs/06_learner.ipynb #00f262fd
+class L1(Callback):
+    "Add `l1` times the sum of all |parameters| to the loss that is differentiated"
+    def __init__(self, l1:float): self.l1 = l1
+    def after_loss(self):
+        if self.training: self.learn.loss_grad = self.loss_grad + self.l1*sum(p.abs().sum() for p in self.model.parameters())
+
+# %% ../nbs/06_learner.ipynb #52ebfd5f
+class WeightAverage(Callback):
+    "Validate with, and in the end keep, the average of the weights and batch-norm statistics, `decay` of it staying at each step"
+    order = 60  # before `History`, whose checkpoint holds the average
+    def __init__(self, decay:float): self.update,self.avg = get_ema_multi_avg_fn(decay),[]
+    def _live(self): return [t for t in self.model.state_dict().values() if t.is_floating_point()]
+    def before_fit(self): self.avg = [] if hasattr(self.learn, 'lr_finder') else [t.clone() for t in self._live()]
+    def after_step(self):
+        if self.avg: self.update(self.avg, self._live(), None)
+    def before_validate(self): self._swap()
+    def after_validate(self): self._swap()
+    def after_fit(self):
+        self._swap()
+        self.avg = []
+    def _swap(self):
+        for a,t in zip(self.avg, self._live()):
+            live = t.clone()
+            t.copy_(a)
+            a.copy_(live)
+
+# %% ../nbs/06_learner.ipynb #2362ae64
 @delegates(Learner.__init__)
 def cifar_learner(
     dls:DataLoaders,       # from `cifar_dls`
-    recipe:str='course',   # one of `recipes`: Adam's numbers and the weight decay
+    recipe='course',       # name, path or `Recipe`, as for `get_recipe`: its network, loss, optimiser and averaging
     precision:str=None,    # 'fp32', 'bf16' or 'fp16'; the machine's best if None
-    model:nn.Module=None,  # returns N×`dls.c` logits; a `CustomResNet` if None
+    model:nn.Module=None,  # returns N×`dls.c` logits; the recipe's network if None
     compile:bool=False,    # `torch.compile` the model: pays on a GPU and in a long run, for the first steps wait for the compiler
     cbs=None,              # further callbacks
     **kwargs
 ) -> Learner:
-    "A `Learner` with fused Adam, `CrossEntropyLossFlat` and accuracy, in the fast precision of this machine; raises `ValueError`"
+    "A `Learner` with the recipe's optimiser, fused, `CrossEntropyLossFlat` and accuracy, in the fast precision of this machine; raises `ValueError`"
     r = get_recipe(recipe)
     setup_cuda()  # has cuDNN time its algorithms and take the fastest
-    args = dict(loss_func=CrossEntropyLossFlat(), metrics=DeviceMetric(accuracy), splitter=decay_groups, wd=(r.weight_decay,0.), moms=r.moms,
-        opt_func=partial(OptimWrapper, opt=torch.optim.AdamW, betas=(r.moms[0],r.sqr_mom), eps=r.eps, fused=True)) | kwargs
-    learn = Learner(dls, CustomResNet(dls.c) if model is None else model, cbs=precision_cbs(precision, dls.device) + L(cbs), **args)
+    hypers = dict(momentum=r.moms[0]) if r.opt == 'sgd' else dict(betas=(r.moms[0],r.sqr_mom), eps=r.eps)
+    args = dict(loss_func=CrossEntropyLossFlat(label_smoothing=r.label_smoothing), metrics=DeviceMetric(accuracy), moms=r.moms,
+        splitter=decay_groups, wd=(r.weight_decay, r.weight_decay*r.decay_all), opt_func=partial(OptimWrapper, opt=opts[r.opt], fused=True, **hypers)) | kwargs
+    cbs = precision_cbs(precision, dls.device) + L(cbs) + [L1(r.l1)]*(r.l1 > 0) + [WeightAverage(r.ema)]*(r.ema > 0)
+    learn = Learner(dls, networks[r.network](dls.c) if model is None else model, cbs=cbs, **args)
     learn.recorder.loss,learn.recorder.smooth_loss = DeviceLoss(),DeviceSmoothLoss()
     if hasattr(learn, 'progress'): learn.remove_cb(learn.progress).add_cb(LazyProgress())
     if compile: learn.model.compile(dynamic=False)
     return learn
 
-# %% ../nbs/06_learner.ipynb #321589c9
+# %% ../nbs/06_learner.ipynb #33508084
 def _flatten(o, tensors):
     "`o` as JSON-able data, its tensors moved to `tensors`"
     if isinstance(o, Tensor):
@@ -123,7 +154,7 @@ def _unflatten(o, tensors):
     if kind == 'dict': return {k: _unflatten(x, tensors) for k,x in v}
     return {'list':list, 'tuple':tuple}[kind](_unflatten(x, tensors) for x in v)
 
-# %% ../nbs/06_learner.ipynb #0e733961
+# %% ../nbs/06_learner.ipynb #81d43cd5
 def save_state(
     o,         # dicts, lists and tuples of tensors, numbers, strings and None
     path:Path, # file to write; an older one stays until the new one is whole
@@ -141,18 +172,19 @@ def load_state(path:Path):
     except FileNotFoundError: raise
     except Exception as e: raise ValueError(f'{path} is no whole checkpoint ({e}); remove it to start again') from e
 
-# %% ../nbs/06_learner.ipynb #9c379a99
+# %% ../nbs/06_learner.ipynb #3eaee6e8
 @patch
 def run_state(self:Learner) -> dict:
-    "All that decides how this run goes on: weights, optimiser, scaler, random states"
+    "All that decides how this run goes on: weights and their average, optimiser, scaler, random states"
     scaler = getattr(self, 'scaler', None)
-    return dict(model=self.model.state_dict(), opt=self.opt.state_dict(), scaler=scaler and scaler.state_dict(),
+    return dict(model=self.model.state_dict(), avg=self.weight_average.avg if hasattr(self, 'weight_average') else [], opt=self.opt.state_dict(), scaler=scaler and scaler.state_dict(),
         random=get_random_states(), loaders=[dl.rng.getstate() for dl in self.dls.loaders])
 
 @patch
 def load_run_state(self:Learner, state:dict):
     "Put back what `run_state` returned; `self.opt` must exist"
     self.model.load_state_dict(state['model'])
+    if state['avg']: torch._foreach_copy_(self.weight_average.avg, to_device(state['avg'], self.dls.device))
     self.opt.load_state_dict(to_device(state['opt'], self.dls.device))
     for p,s in getattr(self.opt, 'opt', self.opt).state.items():  # fused steps read memory in the order of the weight's, which a file does not keep
         s.update({k: torch.empty_like(p).copy_(v) for k,v in s.items() if isinstance(v, Tensor) and v.shape == p.shape})
@@ -161,7 +193,7 @@ def load_run_state(self:Learner, state:dict):
     set_random_states(**state['random'] | dict(numpy_state=(kind, np.array(keys, np.uint32), *rest)))
     for dl,s in zip(self.dls.loaders, state['loaders']): dl.rng.setstate(s)
 
-# %% ../nbs/06_learner.ipynb #fa2a42ea
+# %% ../nbs/06_learner.ipynb #86d7fcde
 def replace_text(path:Path, text:str):
     "Write `text` to `path`, beside and renamed: a reader sees the old file or the new one, never half of one"
     new = Path(f'{path}.new')
@@ -177,7 +209,7 @@ def _read_checkpoint(path):
 
 def _write_history(rows, folder): replace_text(folder/'history.csv', pd.DataFrame(rows).to_csv(index=False, float_format='%.6g'))
 
-# %% ../nbs/06_learner.ipynb #7056b8a1
+# %% ../nbs/06_learner.ipynb #e9b3f60b
 class History(Callback):
     "`rows`: one dict an epoch; with `folder`, `history.csv` and `checkpoint.safetensors` there, from which fit goes on"
     order = 65  # after the callbacks whose state a checkpoint holds
