@@ -10,3 +10,4 @@ from .learner import *
 from .interpret import *
 from .report import *
 from .train import *
+from .bench import *

@@ -130,7 +130,7 @@ def _augment(augment, kwargs):
     if kwargs: raise ValueError(f"{', '.join(kwargs)} belong to the course's augmentation, and augment is an A.Compose of its own; give one or the other")
     return AlbumentationsTransform(augment)
 
-# %% ../nbs/02_loaders.ipynb #412e1f83
+# %% ../nbs/02_loaders.ipynb #398954bc
 @delegates(BatchAugment.__init__)
 def cifar_dls(
     ds:Cifar10,           # pictures and labels
@@ -138,6 +138,7 @@ def cifar_dls(
     valid='test',         # 'test', or the share of training pictures held out instead, class by class
     augment='batch',      # the course's augmentation for a 'batch' at once, or by 'albumentations', or an `A.Compose` of your own
     seed:int=42,          # decides which pictures are held out
+    stats=cifar_stats,    # mean and standard deviation of the channels, 0 to 1, to normalise by
     num_workers:int=None, # worker processes; if None, as many as there are CPUs where a GPU would wait for Albumentations, and none elsewhere
     **kwargs
 ) -> DataLoaders:         # batches of normalised N×3×32×32 float32 pictures and N labels
@@ -147,5 +148,5 @@ def cifar_dls(
     if num_workers is None: num_workers = defaults.cpus if on_gpu and not batch and 'fork' in multiprocessing.get_all_start_methods() else 0
     block = RowBlock(blocks=(TransformBlock(item_tfms=ToTensorImage, dl_type=ArrayDL), TransformBlock(Labels(ds))),
         get_x=DevicePictures(ds, default_device()) if on_gpu and batch else Pictures(ds), splitter=_splitter(ds, valid, seed),
-        item_tfms=aug, batch_tfms=NormalizeBytes.from_stats(*cifar_stats))
+        item_tfms=aug, batch_tfms=NormalizeBytes.from_stats(*stats))
     return block.dataloaders(np.arange(len(ds.train_x) + len(ds.test_x)), bs=bs, drop_last=False, dl_kwargs=({'num_workers':num_workers}, {}))

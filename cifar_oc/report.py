@@ -7,7 +7,7 @@ Docs: https://cifar-oc.github.io/cifar_oc/report.html.md"""
 # %% auto #0
 __all__ = ['read_curve', 'read_run', 'compare_runs']
 
-# %% ../nbs/08_report.ipynb #760f880b
+# %% ../nbs/08_report.ipynb #391a888a
 import base64, io, json, re, shlex, shutil
 from itertools import chain
 from jinja2 import Environment, PackageLoader, select_autoescape
@@ -15,7 +15,7 @@ from fastai.vision.all import *
 from .loaders import same_random_states
 from .model import layer_table
 from .onecycle import *
-from .recipes import get_recipe
+from .recipes import run_recipe
 from .learner import replace_text
 from .interpret import *
 
@@ -41,7 +41,7 @@ def read_run(
     except (ValueError, TypeError, KeyError) as e: raise ValueError(f'{folder} holds files that are not those of a run ({type(e).__name__}: {e}); give a folder that train wrote') from e
     return run
 
-# %% ../nbs/08_report.ipynb #d49f1583
+# %% ../nbs/08_report.ipynb #f7b45418
 def _recorded(learn):
     "The same of a learner that was trained by hand"
     rec = learn.recorder
@@ -49,20 +49,23 @@ def _recorded(learn):
     rows = [dict(epoch=i+1, **dict(zip(names, v))) for i,v in enumerate(getattr(rec, 'values', [])) if len(v) == len(names)]
     return dict(config={}, metrics={}, rows=rows, curve=getattr(learn, 'lr_curve', None))
 
+def _shape(r): return {k: getattr(r, k) for k in ('pct_start','end_ratio','shape','run_share')}
+
 def _cycle(learn, run):
     "What `plot_one_cycle` takes, or None: from the configuration, else from the rates recorded, if those were one cycle"
     cfg,n = run['config'],len(learn.dls.train)
-    if cfg: return dict(lrs=LRs(cfg['lr_min'], cfg['lr_max']), n_epoch=cfg['epochs'], pct_start=get_recipe(cfg['recipe']).pct_start, moms=learn.moms, steps=n)
+    if cfg: return dict(lrs=LRs(cfg['lr_min'], cfg['lr_max']), n_epoch=cfg['epochs'], moms=learn.moms, steps=n, **_shape(run_recipe(cfg)))
     lrs = np.array(getattr(learn.recorder, 'hps', {}).get('lr', []))
     if len(lrs) < 2 or lrs.argmax() == 0: return
     p = lrs.argmax()/len(lrs)
     f = combined_cos(p, lrs[0], lrs.max(), lrs[0])
     if np.allclose(lrs, [f(i/len(lrs)) for i in range(len(lrs))], rtol=1e-3): return dict(lrs=LRs(lrs[0], lrs.max()), n_epoch=len(lrs)/n, pct_start=p, moms=learn.moms, steps=n)
 
-# %% ../nbs/08_report.ipynb #80fab2d7
+# %% ../nbs/08_report.ipynb #c2cb7d5a
 def _command(cfg):
     "The command line that makes the run of `cfg` again"
     usual = dict(recipe='course', augment='batch', compile=False)
+    if cfg.get('recipe') == 'own': cfg = cfg | dict(recipe='config.json')  # of this run
     given = {k:v for k,v in cfg.items() if v is not None and k not in ('numbers','data') and usual.get(k) != v}
     return shlex.join(chain(['cifar-oc-train'], *[[f'--{k}'] if v is True else [f'--{k}', str(v)] for k,v in given.items()]))
 
@@ -215,11 +218,13 @@ def report(self:Learner,
     _write(out, {'report.html':_render('report.html', **page), 'report.md':_render('report.md', **page)} | {f'{nm}.png':f['png'] for nm,f in page['figures'].items()})
     return out/'report.html'
 
-# %% ../nbs/08_report.ipynb #fbe16ddb
+# %% ../nbs/08_report.ipynb #cb01e9c2
+def _no_rates(v): return {k:o for k,o in v.items() if k not in ('lr_max','start_ratio')} if isinstance(v, dict) else v
+
 def _groups(runs):
     "Rows of mean and spread, one for all runs that differ only in their seed and their rates"
     same = list(dict.fromkeys(k for r in runs for k in r['config'] if k not in ('source','seed','lr_min','lr_max')))
-    df = pd.DataFrame([{k:str(r['config'].get(k)) for k in same} | dict(accuracy=r['metrics']['accuracy']) for r in runs])
+    df = pd.DataFrame([{k:str(_no_rates(r['config'].get(k))) for k in same} | dict(accuracy=r['metrics']['accuracy']) for r in runs])
     t = df.groupby(same, sort=False).accuracy.agg(['size','mean','std','min','max']).reset_index().to_dict('records')
     return [dict(mean=f"{r['mean']:.2%}", spread=f"{100*r['std']:.2f} points" if r['size'] > 1 else 'one run', lowest=f"{r['min']:.2%}", highest=f"{r['max']:.2%}",
         runs=r['size'], **{k:r[k] for k in same if k != 'numbers'}) for r in t]
