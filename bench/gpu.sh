@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# gpu.sh WHEELS DATA [OUT]: the CUDA checks, all benchmarks, and the course recipe on several seeds, within 9 minutes, on a machine
-# that has Python and torch and no network. WHEELS: a folder with the other wheels that the package needs (pip download --no-deps);
-# DATA: a folder or archive of CIFAR-10; OUT: where gpu-*.json go (default: results/bench).
+# gpu.sh WHEELS DATA [OUT [speed|accuracy]]: the CUDA checks and all benchmarks (speed, the default), or the recipes side by side on several
+# seeds and what each choice matters (accuracy), within 9 minutes, on a machine that has Python and torch and no network. WHEELS: a folder with
+# the other wheels that the package needs (pip download --no-deps); DATA: a folder or archive of CIFAR-10; OUT: where gpu-*.json go (default:
+# results/bench). SEEDS=0,1,2,3,4 gives other seeds than 0,1,2. accuracy goes on where it was cut, if OUT is the same.
 # DRY=1 runs it on a processor, with the sizes of --quick, to see that it works.
 set -uo pipefail
-(($# == 2 || $# == 3)) || { echo "usage: bench/gpu.sh WHEELS DATA [OUT]" >&2; exit 2; }
+(($# >= 2 && $# <= 4)) && [[ ${4:-speed} =~ ^(speed|accuracy)$ ]] || { echo "usage: bench/gpu.sh WHEELS DATA [OUT [speed|accuracy]]" >&2; exit 2; }
 [ -d "$1" ] || { echo "gpu.sh: WHEELS $1 is no folder" >&2; exit 2; }
 [ -e "$2" ] || { echo "gpu.sh: DATA $2 does not exist" >&2; exit 2; }
 wheels=$(realpath "$1") data=$(realpath "$2") out=$(realpath -m "${3:-results/bench}")
@@ -53,13 +54,23 @@ export -f check
 export python
 step 60 'CUDA check' bash -c check
 step 90 data $python -c 'import sys; from cifar_oc.all import *; print(load_cifar10(sys.argv[1]))' "$data"
-step 120 seeds $python bench/seeds.py $quick --source "$data" --seeds "${SEEDS:-0,1,2}" --out "$out/gpu-seeds.json"
-step 90 step $python bench/step.py $quick --source "$data" --out "$out/gpu-step.json"
-step 150 epoch $python bench/epoch.py $few --source "$data" --out "$out/gpu-epoch.json"
-step 120 memory $python bench/memory.py $few --source "$data" --out "$out/gpu-memory.json"
-step 150 loader $python bench/loader.py $few --source "$data" --out "$out/gpu-loader.json"
-if [ -z "${DRY:-}" ] && $python -c 'import nbdev, execnb' 2>/dev/null; then
-    step 300 'notebooks, their CUDA cells too' $python -c 'from nbdev.test import nbdev_test; nbdev_test(path="nbs", flags="cuda", n_workers=4, do_print=True)'
+seeds=${SEEDS:-0,1,2}
+if [ "${4:-speed}" = accuracy ]; then
+    recipes=course,best,quick,chikka-era-s10,ravinaik-era-s10,senthilva-eva,ojhajayant-eva8,sumsumsp-era few=
+    [ "${DRY:-}" ] && recipes=course,quick seeds=0 few='--epochs 1 --source demo'
+    step 420 recipes $python -c 'from cifar_oc.cli import bench_command; bench_command()' --source "$data" --recipes $recipes --seeds "$seeds" \
+        --runs "$out/runs" --out "$out/gpu-recipes.json" $few
+    rm -rf "$out"/runs/*/model.safetensors # they are large; the figures stay
+    for study in rates levers; do step 420 $study $python bench/choices.py $study $quick --source "$data" --seeds "$seeds" --out "$out/gpu-$study.json"; done
+else
+    step 120 seeds $python bench/seeds.py $quick --source "$data" --seeds "$seeds" --out "$out/gpu-seeds.json"
+    step 90 step $python bench/step.py $quick --source "$data" --out "$out/gpu-step.json"
+    step 150 epoch $python bench/epoch.py $few --source "$data" --out "$out/gpu-epoch.json"
+    step 120 memory $python bench/memory.py $few --source "$data" --out "$out/gpu-memory.json"
+    step 150 loader $python bench/loader.py $few --source "$data" --out "$out/gpu-loader.json"
+    if [ -z "${DRY:-}" ] && $python -c 'import nbdev, execnb' 2>/dev/null; then
+        step 300 'notebooks, their CUDA cells too' $python -c 'from nbdev.test import nbdev_test; nbdev_test(path="nbs", flags="cuda", n_workers=4, do_print=True)'
+    fi
 fi
 printf '\n%d steps failed, %d s in all; figures in %s\n' "$failed" "$SECONDS" "$out"
 exit $((failed > 0))

@@ -78,7 +78,7 @@ def _entry(name, folder):
     return dict(recipe=name, seed=m['seed'], epochs=m['epochs'], accuracy=m['accuracy'], seconds=round(m['seconds'], 2), tta=m['tta'], valid=m['valid'], n=m['n'], precision=m['precision'],
         lr_min=cfg['lr_min'], lr_max=cfg['lr_max'], curve=h.valid_accuracy.tolist()), m
 
-# %% ../nbs/10_bench.ipynb #7a321a41
+# %% ../nbs/10_bench.ipynb #29bf4a4f
 def _write(out, command, entries):
     "Write the JSON and the picture of what is finished"
     runs,ms = zip(*entries)
@@ -90,6 +90,7 @@ def _write(out, command, entries):
     plt.close(fig)
     return list(runs)
 
+# %% ../nbs/10_bench.ipynb #eb967315
 def bench(
     recipes=('course','best'), # as for `get_recipe`
     seeds=(0,1,2),             # 0 to 2³²-1 each

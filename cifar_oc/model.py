@@ -39,19 +39,21 @@ class ResBlock(nn.Module):
         self.convs = nn.Sequential(conv_bn(nf, nf), conv_bn(nf, nf))
     def forward(self, x): return x + self.convs(x)
 
-# %% ../nbs/03_model.ipynb #2bea8c86
+# %% ../nbs/03_model.ipynb #1147906b
 class CustomResNet(nn.Module):
     "The course ResNet: N×3×32×32 pictures to N×`n_out` logits"
     def __init__(self,
         n_out:int=10,      # classes
         fc_bias:bool=True, # a bias in the last layer: 6,573,130 parameters with, 6,573,120 without
+        width:int=64,      # channels of the first layer; a narrower network is for quick trials
     ):
         super().__init__()
-        self.prep = conv_bn(3, 64)
-        self.layer1 = nn.Sequential(conv_bn(64, 128, pool=True), ResBlock(128))
-        self.layer2 = conv_bn(128, 256, pool=True)
-        self.layer3 = nn.Sequential(conv_bn(256, 512, pool=True), ResBlock(512))
-        self.pool, self.fc = nn.MaxPool2d(4), nn.Linear(512, n_out, bias=fc_bias)
+        a,b,c,d = (width*k for k in (1,2,4,8))
+        self.prep = conv_bn(3, a)
+        self.layer1 = nn.Sequential(conv_bn(a, b, pool=True), ResBlock(b))
+        self.layer2 = conv_bn(b, c, pool=True)
+        self.layer3 = nn.Sequential(conv_bn(c, d, pool=True), ResBlock(d))
+        self.pool, self.fc = nn.MaxPool2d(4), nn.Linear(d, n_out, bias=fc_bias)
     def forward(self, x):
         for stage in self.prep, self.layer1, self.layer2, self.layer3, self.pool: x = stage(x)
         return self.fc(x.flatten(1))

@@ -20,12 +20,13 @@ from .model import *
 import albumentations as A, cv2
 from fastai.vision.core import cifar_stats
 
-# %% ../nbs/05_recipes.ipynb #f686031a
+# %% ../nbs/05_recipes.ipynb #02e1f8db
 def senthilva_net(
-    n_out:int=10, # classes
-) -> nn.Module:   # N×3×32×32 pictures to N×`n_out` probabilities
+    n_out:int=10,  # classes
+    width:int=64,  # as in `CustomResNet`
+) -> nn.Module:    # N×3×32×32 pictures to N×`n_out` probabilities
     "The course ResNet with residual blocks of 1×1 convolutions, no ReLU in Layers 2 and 3, and a SoftMax at its end ([senthilva](https://github.com/senthilva/deeplearning_template/blob/da26693fdb3d0248f04c8e2cb36961a091a7d760/models/custom_resnet.py))"
-    m = CustomResNet(n_out)
+    m = CustomResNet(n_out, width=width)
     m.layer2, m.layer3[0] = m.layer2[:-1], m.layer3[0][:-1]
     for conv in m.layer1[1].convs, m.layer3[1].convs:
         for o in conv: o[0] = nn.Conv2d(o[0].in_channels, o[0].out_channels, 1, bias=False)
@@ -58,27 +59,40 @@ def sumsumsp_aug():
 
 augs = {'course': course_aug, 'sumsumsp': sumsumsp_aug}
 
-# %% ../nbs/05_recipes.ipynb #de4372a9
+# %% ../nbs/05_recipes.ipynb #1c81e100
 @dataclass(frozen=True)
-class Recipe:
-    "Everything that decides a run, the seed and the machine aside; raises `ValueError` where a number is out of its range"
-    origin:str = field(default='', compare=False)   # where the numbers come from
-    reported:str = field(default='', compare=False) # what they got there
-    network:str = 'course'     # one of `networks`
-    epochs:int = 24            # passes over the training pictures
-    bs:int = 512               # pictures a batch
-    bs_demo:int = 64           # the same for the demo pictures, which would fill less than two batches of 512
+class _Pictures:
     mean:tuple = tuple(cifar_stats[0]) # of the channels, 0 to 1: what is subtracted
     std:tuple = tuple(cifar_stats[1])  # and what is divided by
-    aug:str = 'course'         # one of `augs`; the next six are numbers of 'course'
+    aug:str = 'course'         # one of `augs`; the rest are numbers of 'course'
     pad:int = 4                # pixels on each side before the crop
     pad_fill:tuple = None      # their colour, 3 bytes; the picture reflected if None
     flip_p:float = .5          # probability of a horizontal flip
     hole:int = 8               # side of the CutOut square, in pixels
     hole_p:float = 1.          # probability of a hole
     fill:tuple = fill_mean     # its colour, 3 bytes
+
+# %% ../nbs/05_recipes.ipynb #c3da94ad
+opts = {'adamw': torch.optim.AdamW, 'adam': torch.optim.Adam, 'sgd': torch.optim.SGD}
+
+@dataclass(frozen=True)
+class _Steps:
+    network:str = 'course'     # one of `networks`
     label_smoothing:float = 0. # in the cross-entropy loss: share of the target that all classes have alike
     opt:str = 'adamw'          # one of `opts`: 'adamw' (weight decay beside Adam), 'adam' and 'sgd' (weight decay as L2)
+    sqr_mom:float = .99        # Adam's β₂
+    eps:float = 1e-5           # Adam's ε
+    weight_decay:float = .01   # each step takes lr × weight_decay of a weight ('adamw'), or adds weight_decay × weight to its gradient
+    decay_all:bool = False     # decay batch norm and biases too
+    l1:float = 0.              # times the sum of all |parameters|, added to the loss
+    ema:float = 0.             # decay a step of the average of the weights that is evaluated and kept; 0 is none
+
+# %% ../nbs/05_recipes.ipynb #c5f677eb
+@dataclass(frozen=True)
+class _Cycle:
+    epochs:int = 24            # passes over the training pictures
+    bs:int = 512               # pictures a batch
+    bs_demo:int = 64           # the same for the demo pictures, which would fill less than two batches of 512
     lr_max:float = None        # rate at the peak; found by `find_lrs` if None
     start_ratio:float = None   # rate at the start ÷ `lr_max`; found, with `lr_max`, if None
     end_ratio:float = 1.       # rate at the end of the cycle ÷ rate at the start: 1 is no annihilation
@@ -86,13 +100,14 @@ class Recipe:
     pct_start:float = 5/24     # share of the cycle before the peak: epoch 5 of 24
     run_share:float = 1.       # share of the cycle that is run
     moms:tuple = (.95,.85,.95) # momentum (Adam's β₁) at the start, the peak and the end of the cycle
-    sqr_mom:float = .99        # Adam's β₂
-    eps:float = 1e-5           # Adam's ε
-    weight_decay:float = .01   # each step takes lr × weight_decay of a weight ('adamw'), or adds weight_decay × weight to its gradient
-    decay_all:bool = False     # decay batch norm and biases too
-    l1:float = 0.              # times the sum of all |parameters|, added to the loss
-    ema:float = 0.             # decay a step of the average of the weights that is evaluated and kept; 0 is none
+
+# %% ../nbs/05_recipes.ipynb #030d13ca
+@dataclass(frozen=True)
+class Recipe(_Cycle, _Steps, _Pictures):
+    "Everything that decides a run, the seed and the machine aside; raises `ValueError` where a number is out of its range"
     flip_tta:bool = False      # evaluate with mirrored pictures too: a second number, never the headline
+    origin:str = field(default='', compare=False)   # where the numbers come from
+    reported:str = field(default='', compare=False) # what they got there
 
     def __post_init__(self):
         for f in fields(self):
@@ -112,9 +127,7 @@ class Recipe:
         if self.aug != 'course': return dict(augment=augs[self.aug](), **stats)
         return dict(augment=augment, **stats, **{k: getattr(self, k) for k in 'pad pad_fill flip_p hole hole_p fill'.split()})
 
-# %% ../nbs/05_recipes.ipynb #c8ed8fb5
-opts = {'adamw': torch.optim.AdamW, 'adam': torch.optim.Adam, 'sgd': torch.optim.SGD}
-
+# %% ../nbs/05_recipes.ipynb #885c93ba
 def _number(ok): return lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and ok(v)
 def _whole(lo, hi): return lambda v: type(v) is int and lo <= v <= hi, f'a whole number from {lo} to {hi}'
 def _one_of(d): return lambda v: isinstance(v, str) and v in d, f"one of {', '.join(d)}"
@@ -133,27 +146,25 @@ _ranges = dict(origin=_text, reported=_text, network=_one_of(networks), epochs=_
     run_share=(_number(lambda v: 0 < v <= 1), 'a number above 0, to 1'), moms=(_three(_below[0]), '3 numbers from 0 to below 1'), sqr_mom=_below, eps=_positive,
     weight_decay=_decay, decay_all=_flag, l1=_decay, ema=_below, flip_tta=_flag)
 
-# %% ../nbs/05_recipes.ipynb #94df469a
+# %% ../nbs/05_recipes.ipynb #8fb346d4
 _era = dict(mean=era_stats[0], std=era_stats[1], pad=4, hole=8, hole_p=.5, opt='adam', sqr_mom=.999, eps=1e-8, decay_all=True, start_ratio=1/100, end_ratio=1/100, bs_demo=64)
 
 recipes = {
-    'course': Recipe('the assignment, with fastai\'s Adam', 'the target is 90 %, the top mark 93.8 %'),
-    'sumsumsp-era': Recipe('https://github.com/sumsumsp/ERA_2023, S10', '88.22 %', **_era | dict(aug='sumsumsp', shape='linear', lr_max=4.59e-2, weight_decay=1e-4)),
-    'ravinaik-era-s10': Recipe('https://github.com/RaviNaik/ERA-SESSION10', '93.28 %',
+    'course': Recipe(origin="the assignment, with fastai's Adam", reported='the target is 90 %, the top mark 93.8 %'),
+    'sumsumsp-era': Recipe(origin='https://github.com/sumsumsp/ERA_2023, S10', reported='88.22 %', **_era | dict(aug='sumsumsp', shape='linear', lr_max=4.59e-2, weight_decay=1e-4)),
+    'ravinaik-era-s10': Recipe(origin='https://github.com/RaviNaik/ERA-SESSION10', reported='93.28 %',
         **_era | dict(network='course without fc bias', shape='linear', lr_max=1.33e-2, weight_decay=1e-4, fill=normalised_fill())),
-    'ojhajayant-eva8': Recipe('https://github.com/ojhajayant/EVA8, session_8, with EVA8_API', '89.23 %',
+    'ojhajayant-eva8': Recipe(origin='https://github.com/ojhajayant/EVA8, session_8, with EVA8_API', reported='89.23 %',
         **_era | dict(network='course without fc bias', hole_p=1., opt='sgd', shape='linear', lr_max=.04, start_ratio=1/6500, end_ratio=1/6500, weight_decay=0., l1=2.5e-5)),
-    'senthilva-eva': Recipe('https://github.com/senthilva/deeplearning_template, run in senthilva/EVA6', '88.59 %',
+    'senthilva-eva': Recipe(origin='https://github.com/senthilva/deeplearning_template, run in senthilva/EVA6', reported='88.59 %',
         **_era | dict(network='senthilva', pad_fill=(0,0,0), fill=(0,0,0), opt='sgd', lr_max=.4, start_ratio=1/25, end_ratio=1e-4, pct_start=.18, run_share=24/26, weight_decay=5e-4)),
-    'chikka-era-s10': Recipe('https://github.com/ChikkaUdayaSai/ERA-S10-Assignment', '93.07 %',
+    'chikka-era-s10': Recipe(origin='https://github.com/ChikkaUdayaSai/ERA-S10-Assignment', reported='93.07 %',
         **_era | dict(std=(.2470,.2435,.2616), pad=2, fill=normalised_fill(std=(.2470,.2435,.2616)), lr_max=5.21e-4, pct_start=.2, weight_decay=1e-2)),
-    'best': Recipe('cifar_oc, tuned on held-out training pictures', '', opt='adamw', lr_max=4e-3, start_ratio=1/20, end_ratio=1., hole_p=.5, label_smoothing=.1,
-        weight_decay=.1, sqr_mom=.99, eps=1e-8, ema=.99),
-    'quick': Recipe('cifar_oc, tuned on held-out training pictures', '', epochs=10, opt='adamw', lr_max=4e-3, start_ratio=1/20, end_ratio=1., hole_p=.5, label_smoothing=.1,
-        weight_decay=.1, sqr_mom=.99, eps=1e-8, ema=.99),
+    'best': Recipe(origin='cifar_oc', hole_p=.5, lr_max=4e-3, start_ratio=1/20, end_ratio=1/50, shape='linear', weight_decay=.1, eps=1e-8, label_smoothing=.1),
+    'quick': Recipe(origin='cifar_oc', epochs=10, hole_p=.5, lr_max=4e-3, start_ratio=1/20, end_ratio=1/50, shape='linear', weight_decay=.1, eps=1e-8, label_smoothing=.1),
 }
 
-# %% ../nbs/05_recipes.ipynb #13116fd1
+# %% ../nbs/05_recipes.ipynb #25cac4ac
 def run_recipe(cfg:dict) -> Recipe:
     "The recipe in a run's configuration; raises `TypeError` or `ValueError`"
     return Recipe(**cfg['numbers']) if cfg.get('numbers') else recipes[cfg['recipe']]
@@ -174,7 +185,7 @@ def recipe_name(recipe) -> str:
     "What a run of `recipe`, given as to `get_recipe`, is called: its name, its run folder's, or 'own'"
     return 'own' if isinstance(recipe, Recipe) else recipe if recipe in recipes else Path(recipe).resolve().parent.name
 
-# %% ../nbs/05_recipes.ipynb #b6355e30
+# %% ../nbs/05_recipes.ipynb #82ec1614
 def _short(v):
     "`v` as a cell of a table"
     if isinstance(v, tuple): return '/'.join(map(_short, v))

@@ -52,4 +52,4 @@ def test_metadata():
     assert extra == set(needs['DEFAULT']['dev_requirements'].split())
     assert dist.version == cifar_oc.__version__
     scripts = {o.name: o.value for o in dist.entry_points.select(group='console_scripts')}
-    assert scripts == {f'cifar-oc-{o}': f'cifar_oc.cli:{o}_command' for o in ('train', 'report')}
+    assert scripts == {f'cifar-oc-{o}': f'cifar_oc.cli:{o}_command' for o in ('train', 'report', 'recipes', 'bench')}

@@ -1,0 +1,132 @@
+"""Which choices matter: many variations in short runs, judged on 5,000 training pictures that are held out; the test set is never read.
+
+Studies: `recipes` trains every recipe; `levers` takes away from `best` what it has, or adds what it might have, one thing at a time; `rates`
+trains on a grid of LRMAX over two decades and with the rates of `find_lrs`, for Adam and for SGD. The network may be a narrow one (--width 16: a quarter of the
+channels), the pictures and the epochs few; the JSON says so. --out is written after each run, and goes on where it was cut."""
+from common import *
+
+GRID = {'adam': (3e-4, 3e-2), 'sgd': (1e-3, 1e-1)}  # first and last LRMAX
+
+LEVERS = {  # changes of the recipe `best`
+    'best': {},
+    'no label smoothing': dict(label_smoothing=0.),
+    'label smoothing .2': dict(label_smoothing=.2),
+    'weight decay .02': dict(weight_decay=.02), 'weight decay .4': dict(weight_decay=.4),
+    'weight decay on norms and biases too': dict(decay_all=True),
+    'L2 1e-4 in place of decoupled decay': dict(opt='adam', weight_decay=1e-4),
+    'β₂ .999': dict(sqr_mom=.999),
+    'ε 1e-5': dict(eps=1e-5),
+    'cosine': dict(shape='cos'),
+    'no annihilation': dict(end_ratio=1.),
+    'rate ÷ 2': dict(lr_max=2e-3), 'rate × 2': dict(lr_max=8e-3), 'rate × 4': dict(lr_max=1.6e-2),
+    'average of the weights, decay .95': dict(ema=.95), 'average of the weights, decay .99': dict(ema=.99),
+    'average, decay .95, no annihilation': dict(ema=.95, end_ratio=1.),
+    'black padding': dict(pad_fill=(0,0,0)),
+    'a hole in every picture': dict(hole_p=1.),
+    'no hole': dict(hole_p=0.)}
+
+def _batch_norm(m, v):
+    for o in m.modules():
+        if hasattr(o, 'running_mean'): o.momentum = v
+
+def _dirac(m):
+    "Convolutions begin as copies of their input, for as many channels as they have"
+    from torch import nn
+    for o in m.modules():
+        if isinstance(o, nn.Conv2d) and o.in_channels > 3: nn.init.dirac_(o.weight.data[:o.in_channels])
+
+def _scale(m, k):
+    m.fc.register_forward_hook(lambda mod, i, o: o*k)
+
+TWEAKS = {  # of the network
+    'batch-norm momentum .3': lambda m: _batch_norm(m, .3),
+    'convolutions begin as identity': _dirac,
+    'logits ÷ 4': lambda m: _scale(m, 1/4)}
+
+def variations(study):
+    "Name, recipe and change of the network of each run of `study`; the recipe's rates are found where it has none"
+    import numpy as np
+    from dataclasses import replace
+    from cifar_oc.recipes import recipes
+    if study == 'recipes': return [(k, r, None) for k,r in recipes.items()]
+    if study == 'levers': return [(k, replace(recipes['best'], **v), None) for k,v in LEVERS.items()] + [(k, recipes['best'], f) for k,f in TWEAKS.items()]
+    base = dict(adam=recipes['course'], sgd=replace(recipes['course'], opt='sgd', weight_decay=5e-4, decay_all=True))
+    return [o for k,r in base.items() for o in [(f'{k} found', r, None),
+        *((f'{k} {lr:.1e}', replace(r, lr_max=float(lr), start_ratio=.01), None) for lr in np.geomspace(*GRID[k], 7))]]
+
+def held_out(args):
+    "A `Cifar10` of --pictures training pictures, and 5,000 others of the training set in place of the test set"
+    import numpy as np
+    from cifar_oc.data import Cifar10, load_cifar10
+    ds = load_cifar10(args.source or 'demo')
+    i, k = np.random.default_rng(0).permutation(len(ds.train_x)), min(5000, len(ds.train_x)//5)
+    valid, train = np.sort(i[:k]), np.sort(i[k:k+args.pictures])
+    return Cifar10(ds.train_x[train], ds.train_y[train], ds.train_x[valid], ds.train_y[valid], ds.vocab, ds.name)
+
+def last_only():
+    "A callback that leaves out the validation of all epochs but the last"
+    from fastai.callback.core import Callback, CancelValidException
+    class LastOnly(Callback):
+        def before_validate(self):
+            if self.epoch < self.n_epoch - 1: raise CancelValidException
+    return LastOnly()
+
+def one(args, ds, recipe, tweak, seed):
+    "Accuracy after the last epoch, seconds and rates of one run"
+    from fastai.vision.all import set_seed
+    from cifar_oc.all import History, cifar_dls, cifar_learner, networks
+    start = time.perf_counter()
+    set_seed(seed)
+    dls = cifar_dls(ds, args.bs, seed=seed, **recipe.loader_args())
+    net = networks[recipe.network](10, width=args.width)
+    learn, history = cifar_learner(dls, recipe, args.precision, model=net), History()
+    learn.add_cb(last_only())
+    if tweak: tweak(learn.model)
+    with learn.no_bar(), learn.no_logging():
+        lrs = (recipe.lr_max*recipe.start_ratio, recipe.lr_max) if recipe.lr_max else learn.find_lrs(show_plot=False)
+        learn.fit_course(args.epochs, lrs, recipe.pct_start, recipe.end_ratio, recipe.shape, recipe.run_share, cbs=history)
+    row = history.rows[-1]
+    return dict(epochs=args.epochs, accuracy=row['valid_accuracy'], seconds=round(time.perf_counter() - start, 1), tta=False, train_loss=round(row['train_loss'], 4), lr_min=float(lrs[0]), lr_max=float(lrs[1]))
+
+def main(args):
+    import torch
+    from cifar_oc.bench import accuracy_table, paired_table
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    if args.quick: args.source, args.pictures, args.epochs, args.bs, args.width, args.seeds = 'demo', 64, 1, 16, 8, args.seeds[:1]
+    ds = held_out(args)
+    setting = f'{len(ds.train_x):,} training pictures, {len(ds.test_x):,} others of the training set held out, {args.epochs} epochs, batch {args.bs}, width {args.width}'
+    whole = dict(data=ds.name, setting=setting, machine=machine(), versions=versions(), command=command(), runs=[])
+    if args.out and args.out.exists():
+        old = json.loads(args.out.read_text(encoding='utf-8'))
+        if (old['data'], old['setting']) != (ds.name, setting): raise ValueError(f"{args.out} is of {old['data']}, {old['setting']}; give another --out")
+        whole['runs'] = old['runs']
+    done = {(o['recipe'], o['seed']) for o in whole['runs']}
+    for seed in args.seeds:
+        for name, recipe, tweak in variations(args.study)[:2 if args.quick else None]:
+            if (name, seed) in done or args.only and name not in args.only: continue
+            whole['runs'].append(dict(recipe=name, seed=seed) | one(args, ds, recipe, tweak, seed))
+            print(f"{name}, seed {seed}: {whole['runs'][-1]['accuracy']:.2%}", flush=True)
+            if args.out: save(whole, args.out)
+    print(f'\n{setting}\n{accuracy_table(whole["runs"]).round(2).to_string()}\n\n{paired_table(whole["runs"]).round(2).to_string()}')
+
+def save(whole, out):
+    "Write the JSON, beside and renamed"
+    new = Path(f'{out}.new')
+    new.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    os.replace(new, out)
+
+def seeds(s):
+    "whole numbers with commas between them"
+    return [int(o) for o in s.split(',')]
+
+p = parser(__doc__, rounds=False)
+p.add_argument('study', choices=('recipes', 'levers', 'rates'))
+p.add_argument('--only', type=lambda s: s.split(','), metavar='A,B,…', help='only these variations')
+p.add_argument('--seeds', type=seeds, default=[0, 1, 2], metavar='N,N,…', help='one run of each variation for each (default: 0,1,2)')
+p.add_argument('--pictures', type=count, default=45_000, metavar='N', help='training pictures (default: 45000, all that are not held out)')
+p.add_argument('--epochs', type=count, default=24, metavar='N', help='default: 24')
+p.add_argument('--bs', type=count, default=512, metavar='N', help='pictures a batch (default: 512)')
+p.add_argument('--width', type=count, default=64, metavar='N', help='channels of the first layer (default: 64, the course network)')
+p.add_argument('--precision', choices=('fp32', 'bf16', 'fp16'), help='default: what this machine does best')
+p.add_argument('--threads', type=count, metavar='N', help='of torch (default: its own choice)')
+if __name__ == '__main__': run(main, p)
