@@ -1,14 +1,17 @@
 """Which choices matter: many variations in short runs, judged on 5,000 training pictures that are held out; the test set is never read.
 
-Studies: `recipes` trains every recipe; `levers` takes away from `best` what it has, or adds what it might have, one thing at a time; `rates`
+Studies: `recipes` trains every recipe; `levers` changes one thing at a time, and ends with `best` and `quick`, which were made of what helped; `rates`
 trains on a grid of LRMAX over two decades and with the rates of `find_lrs`, for Adam and for SGD. The network may be a narrow one (--width 16: a quarter of the
 channels), the pictures and the epochs few; the JSON says so. --out is written after each run, and goes on where it was cut."""
 from common import *
 
 GRID = {'adam': (3e-4, 3e-2), 'sgd': (1e-3, 1e-1)}  # first and last LRMAX
 
-LEVERS = {  # changes of the recipe `best`
-    'best': {},
+BASE = dict(hole_p=.5, lr_max=4e-3, start_ratio=1/20, end_ratio=1/50, shape='linear', weight_decay=.1, eps=1e-8, label_smoothing=.1)  # changes of `course`
+
+LEVERS = {  # changes of the base
+    'base': {},
+    'convolutions begin as identity': dict(init='identity'),
     'no label smoothing': dict(label_smoothing=0.),
     'label smoothing .2': dict(label_smoothing=.2),
     'weight decay .02': dict(weight_decay=.02), 'weight decay .4': dict(weight_decay=.4),
@@ -29,18 +32,11 @@ def _batch_norm(m, v):
     for o in m.modules():
         if hasattr(o, 'running_mean'): o.momentum = v
 
-def _dirac(m):
-    "Convolutions begin as copies of their input, for as many channels as they have"
-    from torch import nn
-    for o in m.modules():
-        if isinstance(o, nn.Conv2d) and o.in_channels > 3: nn.init.dirac_(o.weight.data[:o.in_channels])
-
 def _scale(m, k):
     m.fc.register_forward_hook(lambda mod, i, o: o*k)
 
 TWEAKS = {  # of the network
     'batch-norm momentum .3': lambda m: _batch_norm(m, .3),
-    'convolutions begin as identity': _dirac,
     'logits ÷ 4': lambda m: _scale(m, 1/4)}
 
 def variations(study):
@@ -49,7 +45,9 @@ def variations(study):
     from dataclasses import replace
     from cifar_oc.recipes import recipes
     if study == 'recipes': return [(k, r, None) for k,r in recipes.items()]
-    if study == 'levers': return [(k, replace(recipes['best'], **v), None) for k,v in LEVERS.items()] + [(k, recipes['best'], f) for k,f in TWEAKS.items()]
+    if study == 'levers':
+        base = replace(recipes['course'], **BASE)
+        return [(k, replace(base, **v), None) for k,v in LEVERS.items()] + [(k, base, f) for k,f in TWEAKS.items()] + [(k, recipes[k], None) for k in ('best', 'quick')]
     base = dict(adam=recipes['course'], sgd=replace(recipes['course'], opt='sgd', weight_decay=5e-4, decay_all=True))
     return [o for k,r in base.items() for o in [(f'{k} found', r, None),
         *((f'{k} {lr:.1e}', replace(r, lr_max=float(lr), start_ratio=.01), None) for lr in np.geomspace(*GRID[k], 7))]]
@@ -74,12 +72,11 @@ def last_only():
 def one(args, ds, recipe, tweak, seed):
     "Accuracy after the last epoch, seconds and rates of one run"
     from fastai.vision.all import set_seed
-    from cifar_oc.all import History, cifar_dls, cifar_learner, networks
+    from cifar_oc.all import History, cifar_dls, cifar_learner
     start = time.perf_counter()
     set_seed(seed)
     dls = cifar_dls(ds, args.bs, seed=seed, **recipe.loader_args())
-    net = networks[recipe.network](10, width=args.width)
-    learn, history = cifar_learner(dls, recipe, args.precision, model=net), History()
+    learn, history = cifar_learner(dls, recipe, args.precision, model=recipe.net(10, width=args.width)), History()
     learn.add_cb(last_only())
     if tweak: tweak(learn.model)
     with learn.no_bar(), learn.no_logging():

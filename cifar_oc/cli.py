@@ -86,7 +86,7 @@ def report_command():
             with nullcontext() if sys.stdout.isatty() else learn.no_bar(): page = learn.report(out)
         print(f'wrote {page}')
 
-# %% ../nbs/11_cli.ipynb #8c29cb0c
+# %% ../nbs/11_cli.ipynb #343d143d
 def recipes_command():
     "The command `cifar-oc-recipes`; exit status 2 and one line for bad input"
     p = _Parser('cifar-oc-recipes', allow_abbrev=False, description='Recipes side by side: where they come from, and every number in which they differ.')
@@ -96,7 +96,7 @@ def recipes_command():
         from cifar_oc.recipes import get_recipe, recipe_table, recipes
         names = args['recipes'] or list(recipes)
         table = recipe_table(names).to_string()
-        for n in names: print(f'{n}: {get_recipe(n).origin}; {get_recipe(n).reported}')
+        for n in names: print(f'{n}: ' + '; '.join(filter(None, (get_recipe(n).origin, get_recipe(n).reported))))
         print(f'\n{table}')
 
 # %% ../nbs/11_cli.ipynb #51424c7a

@@ -113,7 +113,7 @@ class WeightAverage(Callback):
             t.copy_(a)
             a.copy_(live)
 
-# %% ../nbs/06_learner.ipynb #2362ae64
+# %% ../nbs/06_learner.ipynb #076440aa
 @delegates(Learner.__init__)
 def cifar_learner(
     dls:DataLoaders,       # from `cifar_dls`
@@ -131,7 +131,7 @@ def cifar_learner(
     args = dict(loss_func=CrossEntropyLossFlat(label_smoothing=r.label_smoothing), metrics=DeviceMetric(accuracy), moms=r.moms,
         splitter=decay_groups, wd=(r.weight_decay, r.weight_decay*r.decay_all), opt_func=partial(OptimWrapper, opt=opts[r.opt], fused=True, **hypers)) | kwargs
     cbs = precision_cbs(precision, dls.device) + L(cbs) + [L1(r.l1)]*(r.l1 > 0) + [WeightAverage(r.ema)]*(r.ema > 0)
-    learn = Learner(dls, networks[r.network](dls.c) if model is None else model, cbs=cbs, **args)
+    learn = Learner(dls, r.net(dls.c) if model is None else model, cbs=cbs, **args)
     learn.recorder.loss,learn.recorder.smooth_loss = DeviceLoss(),DeviceSmoothLoss()
     if hasattr(learn, 'progress'): learn.remove_cb(learn.progress).add_cb(LazyProgress())
     if compile: learn.model.compile(dynamic=False)

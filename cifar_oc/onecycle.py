@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter1d
 from fastai.vision.all import *
 from .loaders import same_random_states
 
-# %% ../nbs/04_onecycle.ipynb #2e2f6f6a
+# %% ../nbs/04_onecycle.ipynb #b5524345
 LRs = namedtuple('LRs', 'lr_min lr_max')
 
 def smooth_losses(
@@ -31,7 +31,7 @@ def pick_lrs(
     lrs,    # rates of the range test, rising
     losses, # loss at each, smoothed by `smooth_losses`
 ) -> LRs:
-    "LRMIN where a fifth of the fall has happened, LRMAX three times the lowest point's rate; raises `ValueError`"
+    "LRMIN where a fifth of the fall has happened, LRMAX twice the lowest point's rate; raises `ValueError`"
     lrs, losses = np.asarray(lrs, float), np.asarray(losses, float)
     ok = np.isfinite(losses)
     n = len(ok) if ok.all() else ok.argmin()
@@ -39,7 +39,7 @@ def pick_lrs(
     low, start = np.where(lrs[:n] < 10*lrs[0], np.inf, losses[:n]).argmin(), np.median(losses[:min(n, 10)])
     if losses[low] > .95*start or lrs[low] < 10*lrs[0]:
         raise ValueError(f'the loss never falls in lr_find: {start:.3f} at first, {losses[low]:.3f} at best; look at the data, the labels and the loss function')
-    top, lr_max = losses[:low+1].max(), 3*lrs[low]
+    top, lr_max = losses[:low+1].max(), 2*lrs[low]
     begun = (losses[:low+1] > top - .2*(top - losses[low])).nonzero()[0][-1]
     return LRs(float(min(lrs[begun], lr_max/10)), float(lr_max))
 
@@ -79,7 +79,7 @@ def _untouched(learn):
             learn.model.train(mode)
             if opt: learn.opt.load_state_dict(opt)
 
-# %% ../nbs/04_onecycle.ipynb #c3da37d3
+# %% ../nbs/04_onecycle.ipynb #676be757
 class _RangeTest(Callback):
     "Keeps the loss of each step, and holds the momentum at the peak's"
     def before_fit(self):
@@ -89,14 +89,15 @@ class _RangeTest(Callback):
 
 @patch
 def find_lrs(self:Learner,
-    num_it:int=250,      # steps of the range test
+    num_it:int=150,      # steps of the range test
     show_plot:bool=True, # draw the curve with both rates marked
-    start_lr:float=1e-6, # rate of the first step
-    **kwargs,            # for `lr_find`: end_lr, stop_div
+    start_lr:float=1e-5, # rate of the first step
+    end_lr:float=1.,     # rate of the last
+    stop_div:bool=True,  # stop when the loss explodes
 ) -> LRs:                # (lr_min, lr_max)
     "LRMIN and LRMAX from `self.lr_find()`; all else stays as it was but `self.lr_curve`, the test's rates and smoothed losses; raises `ValueError`"
     with _untouched(self):
-        with self.added_cbs(raw := _RangeTest()): self.lr_find(start_lr=start_lr, num_it=num_it, show_plot=False, suggest_funcs=None, **kwargs)
+        with self.added_cbs(raw := _RangeTest()): self.lr_find(start_lr, end_lr, num_it, stop_div, show_plot=False, suggest_funcs=None)
         losses = smooth_losses(torch.stack(raw.losses).tolist())
         curve = self.recorder.lrs[:len(losses)], losses[:len(self.recorder.lrs)].tolist()
     found = pick_lrs(*curve)

@@ -115,7 +115,7 @@ def _finish(learn, cfg, rows, out, report):
     (out/'checkpoint.safetensors').unlink()  # `resume` does it, if we are killed here
     print(f"accuracy {m['accuracy']:.2%} on {m['n']:,} {_part(cfg)} pictures after epoch {m['epochs']}, the last, in {m['seconds']:.0f} s; all of it in {out}")
 
-# %% ../nbs/09_train.ipynb #931d3245
+# %% ../nbs/09_train.ipynb #bc93825e
 def _run(cfg, out, report):
     "Load, find, fit and write down; goes on from what is in `out`"
     learn, r = _learner(cfg, out), run_recipe(cfg)
@@ -124,7 +124,7 @@ def _run(cfg, out, report):
     print(f"machine    {_machine(learn.dls.device)}; device {learn.dls.device}, precision {cfg['precision']}, channels last", flush=True)
     with learn.no_logging(), nullcontext() if IN_NOTEBOOK or sys.stdout.isatty() else learn.no_bar():
         if cfg['lr_min'] is None:
-            print('rates      looking for LRMIN and LRMAX: 100 steps of lr_find', flush=True)
+            print('rates      looking for LRMIN and LRMAX: 150 steps of lr_find', flush=True)
             _find_lrs(learn, cfg, out)
         print(f"rates      LRMIN {cfg['lr_min']:.2e}, LRMAX {cfg['lr_max']:.2e} at epoch {r.pct_start/r.run_share*cfg['epochs']:.3g} of {cfg['epochs']}; batch {cfg['bs']}, seed {cfg['seed']}")
         print(f"run folder {out}", flush=True)

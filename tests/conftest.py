@@ -23,9 +23,9 @@ def write_pictures(folder, n_train=40, n_test=20):
 @pytest.fixture(scope='session')
 def pictures(tmp_path_factory): return write_pictures(tmp_path_factory.mktemp('pictures'))
 
-def start(*args, **kwargs):
-    "A process of `cifar-oc-train` with `args`."
-    cmd = [sys.executable, '-c', 'from cifar_oc.cli import train_command; train_command()', *map(str, args)]
+def start(*args, name='train', **kwargs):
+    "A process of `cifar-oc-train`, or of another command by its `name`, with `args`."
+    cmd = [sys.executable, '-c', f'from cifar_oc.cli import {name}_command as f; f()', *map(str, args)]
     return subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
 
 def finish(process):

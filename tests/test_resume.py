@@ -127,3 +127,21 @@ def test_resume_broken_checkpoint(whole, tmp_path, monkeypatch, capfd):
     status,_,err = resume_here(out, monkeypatch, capfd)
     assert status == 2 and 'checkpoint.safetensors' in err and len(err.splitlines()) == 1
     assert {p.name for p in out.iterdir()} == {'config.json', 'checkpoint.safetensors'}
+
+def test_killed_bench(pictures, tmp_path):
+    "A bench that is killed in a run, and given again, has the results of one that was not; finished runs are not touched."
+    def bench(out): return start('--recipes', 'chikka-era-s10,best', '--seeds', '3', '--source', pictures, '--epochs', '2', '--bs', '8', '--runs', out/'runs', '--out', out/'found.json', name='bench', env=env())
+    def accuracies(out): return [(o['recipe'], o['seed'], o['accuracy'], o['curve']) for o in json.loads((out/'found.json').read_text())['runs']]
+    whole,cut = tmp_path/'whole',tmp_path/'cut'
+    status,out,err = finish(bench(whole))
+    assert status == 0, err
+    assert 'best - chikka-era-s10' in out and (whole/'found.png').exists()
+    process = bench(cut)
+    wait_for((cut/'runs'/'best-seed3'/'checkpoint.safetensors').exists, process)
+    kill(process)
+    assert len(accuracies(cut)) == 1
+    before = state(cut/'runs'/'chikka-era-s10-seed3')
+    status,out,err = finish(bench(cut))
+    assert status == 0, err
+    assert accuracies(cut) == accuracies(whole) and state(cut/'runs'/'chikka-era-s10-seed3') == before
+    assert {p.name for p in cut.iterdir()} == {'runs', 'found.json', 'found.png'}
