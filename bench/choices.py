@@ -96,7 +96,7 @@ def main(args):
     if args.out and args.out.exists():
         old = json.loads(args.out.read_text(encoding='utf-8'))
         if (old['data'], old['setting']) != (ds.name, setting): raise ValueError(f"{args.out} is of {old['data']}, {old['setting']}; give another --out")
-        whole['runs'] = old['runs']
+        whole |= dict(runs=old['runs'], command='; '.join(dict.fromkeys([*old['command'].split('; '), whole['command']])))
     done = {(o['recipe'], o['seed']) for o in whole['runs']}
     for seed in args.seeds:
         for name, recipe, tweak in variations(args.study)[:2 if args.quick else None]:

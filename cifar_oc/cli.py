@@ -39,7 +39,7 @@ def _train_parser():
     arg('--resume', metavar='DIR', help='go on with the stopped run in DIR, from where it was begun if its source is a relative path; goes with no other option')
     return p
 
-# %% ../nbs/11_cli.ipynb #3c7fba0f
+# %% ../nbs/11_cli.ipynb #c58d5cd1
 @contextmanager
 def _one_line(p, args):
     "What goes wrong inside ends in one line and exit status 2 (130 when interrupted); nothing in `args` may be empty"
@@ -51,7 +51,7 @@ def _one_line(p, args):
         matplotlib.use('agg')
         yield
     except (OSError, ValueError) as e: p.exit(2, f"{p.prog}: {' '.join(str(e).split())}\n")
-    except KeyboardInterrupt: p.exit(130, f'\n{p.prog}: stopped; a run folder with a checkpoint goes on with cifar-oc-train --resume DIR\n')
+    except KeyboardInterrupt: p.exit(130, f'\n{p.prog}: stopped; a run folder goes on with cifar-oc-train --resume DIR, and cifar-oc-bench when it is given again\n')
 
 def train_command():
     "The command `cifar-oc-train`; exit status 2 and one line for bad input, 130 when interrupted"
