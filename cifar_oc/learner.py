@@ -137,7 +137,7 @@ def cifar_learner(
     if compile: learn.model.compile(dynamic=False)
     return learn
 
-# %% ../nbs/06_learner.ipynb #33508084
+# %% ../nbs/06_learner.ipynb #c220d151
 def _flatten(o, tensors):
     "`o` as JSON-able data, its tensors moved to `tensors`"
     if isinstance(o, Tensor):
@@ -154,7 +154,7 @@ def _unflatten(o, tensors):
     if kind == 'dict': return {k: _unflatten(x, tensors) for k,x in v}
     return {'list':list, 'tuple':tuple}[kind](_unflatten(x, tensors) for x in v)
 
-# %% ../nbs/06_learner.ipynb #81d43cd5
+# %% ../nbs/06_learner.ipynb #0be3062d
 def save_state(
     o,         # dicts, lists and tuples of tensors, numbers, strings and None
     path:Path, # file to write; an older one stays until the new one is whole
@@ -172,7 +172,7 @@ def load_state(path:Path):
     except FileNotFoundError: raise
     except Exception as e: raise ValueError(f'{path} is no whole checkpoint ({e}); remove it to start again') from e
 
-# %% ../nbs/06_learner.ipynb #3eaee6e8
+# %% ../nbs/06_learner.ipynb #d8bea2a1
 @patch
 def run_state(self:Learner) -> dict:
     "All that decides how this run goes on: weights and their average, optimiser, scaler, random states"
@@ -193,7 +193,7 @@ def load_run_state(self:Learner, state:dict):
     set_random_states(**state['random'] | dict(numpy_state=(kind, np.array(keys, np.uint32), *rest)))
     for dl,s in zip(self.dls.loaders, state['loaders']): dl.rng.setstate(s)
 
-# %% ../nbs/06_learner.ipynb #86d7fcde
+# %% ../nbs/06_learner.ipynb #fa6e5df1
 def replace_text(path:Path, text:str):
     "Write `text` to `path`, beside and renamed: a reader sees the old file or the new one, never half of one"
     new = Path(f'{path}.new')
@@ -209,7 +209,7 @@ def _read_checkpoint(path):
 
 def _write_history(rows, folder): replace_text(folder/'history.csv', pd.DataFrame(rows).to_csv(index=False, float_format='%.6g'))
 
-# %% ../nbs/06_learner.ipynb #e9b3f60b
+# %% ../nbs/06_learner.ipynb #d823547a
 class History(Callback):
     "`rows`: one dict an epoch; with `folder`, `history.csv` and `checkpoint.safetensors` there, from which fit goes on"
     order = 65  # after the callbacks whose state a checkpoint holds
