@@ -88,6 +88,7 @@ def one(args, ds, recipe, tweak, seed):
 def main(args):
     import torch
     from cifar_oc.bench import accuracy_table, paired_table
+    from cifar_oc.learner import replace_text
     torch.set_num_threads(args.threads or torch.get_num_threads())
     if args.quick: args.source, args.pictures, args.epochs, args.bs, args.width, args.seeds = 'demo', 64, 1, 16, 8, args.seeds[:1]
     ds = held_out(args)
@@ -103,18 +104,8 @@ def main(args):
             if (name, seed) in done or args.only and name not in args.only: continue
             whole['runs'].append(dict(recipe=name, seed=seed) | one(args, ds, recipe, tweak, seed))
             print(f"{name}, seed {seed}: {whole['runs'][-1]['accuracy']:.2%}", flush=True)
-            if args.out: save(whole, args.out)
+            if args.out: replace_text(args.out, json.dumps(whole, indent=1, ensure_ascii=False) + '\n')
     print(f'\n{setting}\n{accuracy_table(whole["runs"]).round(2).to_string()}\n\n{paired_table(whole["runs"]).round(2).to_string()}')
-
-def save(whole, out):
-    "Write the JSON, beside and renamed"
-    new = Path(f'{out}.new')
-    new.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-    os.replace(new, out)
-
-def seeds(s):
-    "whole numbers with commas between them"
-    return [int(o) for o in s.split(',')]
 
 p = parser(__doc__, rounds=False)
 p.add_argument('study', choices=('recipes', 'levers', 'rates'))

@@ -15,6 +15,10 @@ def count(s):
     if (n := int(s)) < 1: raise ValueError
     return n
 
+def seeds(s):
+    "whole numbers with commas between them"
+    return [int(o) for o in s.split(',')]
+
 def parser(doc, rounds=True):
     "The options that the benchmarks share; `doc` is the script's docstring"
     p = Parser(description=doc, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -40,10 +40,6 @@ def main(args):
     if card: figures.append(figure('share of the peak', [work(ds, args.epochs)/s/peak(default_device(), m['precision']) for s in seconds], ''))
     report(args, figures, data=str(ds), setting=f"{m['precision']}, batch {cfg['bs']}, LRMIN {lrs[0]:.3g}, LRMAX {lrs[1]:.3g}, without test-time augmentation")
 
-def seeds(s):
-    "whole numbers with commas between them"
-    return [int(o) for o in s.split(',')]
-
 p = parser(__doc__, rounds=False)
 p.add_argument('--seeds', type=seeds, default=[0, 1, 2], metavar='N,N,…', help='one run each (default: 0,1,2)')
 p.add_argument('--epochs', type=count, help="passes over the training pictures (default: 24; 1 with --quick)")
