@@ -1,11 +1,13 @@
 """Which choices matter: many variations in short runs, judged on 5,000 training pictures that are held out; the test set is never read.
 
 Studies: `recipes` trains every recipe; `levers` changes one thing at a time, and ends with `best` and `quick`, which were made of what helped; `rates`
-trains on a grid of LRMAX over two decades and with the rates of `find_lrs`, for Adam and for SGD. The network may be a narrow one (--width 16: a quarter of the
+trains on a grid of LRMAX over two decades, with LRMIN a hundredth of it, with other LRMIN at one LRMAX, and with the rates of `find_lrs`, for Adam and for SGD. The network may be a narrow one (--width 16: a quarter of the
 channels), the pictures and the epochs few; the JSON says so. --out is written after each run, and goes on where it was cut."""
 from common import *
 
 GRID = {'adam': (3e-4, 3e-2), 'sgd': (1e-3, 1e-1)}  # first and last LRMAX
+STARTS = 400, 20, 5  # LRMAX ÷ LRMIN, at the LRMAX below
+MIDDLE = {'adam': 6.5e-3, 'sgd': 1e-2}
 
 BASE = dict(hole_p=.5, lr_max=4e-3, start_ratio=1/20, end_ratio=1/50, shape='linear', weight_decay=.1, eps=1e-8, label_smoothing=.1)  # changes of `course`
 
@@ -28,19 +30,65 @@ LEVERS = {  # changes of the base
     'a hole in every picture': dict(hole_p=1.),
     'no hole': dict(hole_p=0.)}
 
-def _batch_norm(m, v):
-    for o in m.modules():
-        if hasattr(o, 'running_mean'): o.momentum = v
+def batch_norm(learn, momentum):
+    for o in learn.model.modules():
+        if hasattr(o, 'running_mean'): o.momentum = momentum
 
-def _scale(m, k):
-    m.fc.register_forward_hook(lambda mod, i, o: o*k)
+def scale_logits(learn, k): learn.model.fc.register_forward_hook(lambda mod, i, o: o*k)
 
-TWEAKS = {  # of the network
-    'batch-norm momentum .3': lambda m: _batch_norm(m, .3),
-    'logits ÷ 4': lambda m: _scale(m, 1/4)}
+def fast_biases(learn, k):
+    "Biases, of batch norm too, learn at `k` times the rate"
+    from fastcore.foundation import L
+    from fastai.callback.core import Callback
+    class FastBiases(Callback):
+        order = 61  # after `ParamScheduler`
+        def before_batch(self):
+            if self.training: self.opt.set_hyper('lr', [(lr := self.opt.hypers[0]['lr']), lr, k*lr])
+    def groups(model):
+        ps = L(model.named_parameters())
+        bias = lambda o: o[0].endswith('bias')
+        return L(ps.filter(lambda o: o[1].ndim > 1), ps.filter(lambda o: o[1].ndim < 2 and not bias(o)), ps.filter(bias)).map(lambda g: g.itemgot(1))
+    learn.splitter, learn.wd = groups, (*learn.wd, 0.)
+    learn.add_cb(FastBiases())
+
+def before_epochs(learn, f):
+    "Call `f` with the callback before each epoch"
+    from fastai.callback.core import Callback
+    class EachEpoch(Callback):
+        def before_epoch(self): f(self)
+    learn.add_cb(EachEpoch())
+
+def augmentation(learn): return next(t for t in learn.dls.train.after_item.fs if hasattr(t, 'hole_p'))
+
+def hole_until(learn, share):
+    "CutOut ends when `share` of the epochs is done"
+    def stop(cb):
+        if cb.epoch >= share*cb.n_epoch: augmentation(learn).hole_p = 0.
+    before_epochs(learn, stop)
+
+def alternating_flip(learn):
+    "A random half of the training pictures begins mirrored, and every one is mirrored after each epoch"
+    import numpy as np
+    from fastai.vision.all import Transform
+    augmentation(learn).flip_p = 0.
+    tfms, n = learn.dls.train_ds.tls[0].tfms, len(learn.dls.train_ds)
+    pictures, half = tfms.fs[0], np.random.default_rng(learn.dls.train.rng.getrandbits(32)).random(n) < .5
+    mirrored = np.append(half, np.zeros(len(learn.dls.valid_ds), bool))
+    def encodes(rows): return np.where(mirrored[rows][...,None,None,None], (x := pictures(rows))[...,::-1,:], x)
+    def turn(cb):
+        if cb.epoch: mirrored[:n] ^= True
+    tfms.fs[0] = Transform(encodes)
+    before_epochs(learn, turn)
+
+TWEAKS = {  # of the learner, on the base
+    'batch-norm momentum .3': lambda o: batch_norm(o, .3),
+    'logits ÷ 4': lambda o: scale_logits(o, 1/4),
+    'rate of biases × 8': lambda o: fast_biases(o, 8),
+    'hole in the first three quarters': lambda o: hole_until(o, 3/4),
+    'alternating flip': alternating_flip}
 
 def variations(study):
-    "Name, recipe and change of the network of each run of `study`; the recipe's rates are found where it has none"
+    "Name, recipe and change of the learner of each run of `study`; the recipe's rates are found where it has none"
     import numpy as np
     from dataclasses import replace
     from cifar_oc.recipes import recipes
@@ -50,7 +98,8 @@ def variations(study):
         return [(k, replace(base, **v), None) for k,v in LEVERS.items()] + [(k, base, f) for k,f in TWEAKS.items()] + [(k, recipes[k], None) for k in ('best', 'quick')]
     base = dict(adam=recipes['course'], sgd=replace(recipes['course'], opt='sgd', weight_decay=5e-4, decay_all=True))
     return [o for k,r in base.items() for o in [(f'{k} found', r, None),
-        *((f'{k} {lr:.1e}', replace(r, lr_max=float(lr), start_ratio=.01), None) for lr in np.geomspace(*GRID[k], 7))]]
+        *((f'{k} {lr:.1e}', replace(r, lr_max=float(lr), start_ratio=.01), None) for lr in np.geomspace(*GRID[k], 7)),
+        *((f'{k} {MIDDLE[k]:.1e} from 1/{n}', replace(r, lr_max=MIDDLE[k], start_ratio=1/n), None) for n in STARTS)]]
 
 def held_out(args):
     "A `Cifar10` of --pictures training pictures, and 5,000 others of the training set in place of the test set"
@@ -78,7 +127,7 @@ def one(args, ds, recipe, tweak, seed):
     dls = cifar_dls(ds, args.bs, seed=seed, **recipe.loader_args())
     learn, history = cifar_learner(dls, recipe, args.precision, model=recipe.net(10, width=args.width)), History()
     learn.add_cb(last_only())
-    if tweak: tweak(learn.model)
+    if tweak: tweak(learn)
     with learn.no_bar(), learn.no_logging():
         lrs = (recipe.lr_max*recipe.start_ratio, recipe.lr_max) if recipe.lr_max else learn.find_lrs(show_plot=False)
         learn.fit_course(args.epochs, lrs, recipe.pct_start, recipe.end_ratio, recipe.shape, recipe.run_share, cbs=history)
@@ -91,6 +140,9 @@ def main(args):
     from cifar_oc.learner import replace_text
     torch.set_num_threads(args.threads or torch.get_num_threads())
     if args.quick: args.source, args.pictures, args.epochs, args.bs, args.width, args.seeds = 'demo', 64, 1, 16, 8, args.seeds[:1]
+    names = [o[0] for o in variations(args.study)]
+    if unknown := set(args.only or []) - set(names): raise ValueError(f"--only names {', '.join(unknown)}; give some of {', '.join(names)}")
+    chosen = [o for o in variations(args.study) if o[0] in (args.only or names)]
     ds = held_out(args)
     setting = f'{len(ds.train_x):,} training pictures, {len(ds.test_x):,} others of the training set held out, {args.epochs} epochs, batch {args.bs}, width {args.width}'
     whole = dict(data=ds.name, setting=setting, machine=machine(), versions=versions(), command=command(), runs=[])
@@ -100,8 +152,8 @@ def main(args):
         whole |= dict(runs=old['runs'], command='; '.join(dict.fromkeys([*old['command'].split('; '), whole['command']])))
     done = {(o['recipe'], o['seed']) for o in whole['runs']}
     for seed in args.seeds:
-        for name, recipe, tweak in variations(args.study)[:2 if args.quick else None]:
-            if (name, seed) in done or args.only and name not in args.only: continue
+        for name, recipe, tweak in chosen[:2 if args.quick else None]:
+            if (name, seed) in done: continue
             whole['runs'].append(dict(recipe=name, seed=seed) | one(args, ds, recipe, tweak, seed))
             print(f"{name}, seed {seed}: {whole['runs'][-1]['accuracy']:.2%}", flush=True)
             if args.out: replace_text(args.out, json.dumps(whole, indent=1, ensure_ascii=False) + '\n')
