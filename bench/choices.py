@@ -1,13 +1,11 @@
 """Which choices matter: many variations in short runs, judged on 5,000 training pictures that are held out; the test set is never read.
 
 Studies: `recipes` trains every recipe; `levers` changes one thing at a time, and ends with `best` and `quick`, which were made of what helped; `rates`
-trains on a grid of LRMAX over two decades, with LRMIN a hundredth of it, with other LRMIN at one LRMAX, and with the rates of `find_lrs`, for Adam and for SGD. The network may be a narrow one (--width 16: a quarter of the
+trains on a grid of LRMAX over two decades, with LRMIN a hundredth of it, and with the rates of `find_lrs`, for Adam and for SGD. The network may be a narrow one (--width 16: a quarter of the
 channels), the pictures and the epochs few; the JSON says so. --out is written after each run, and goes on where it was cut."""
 from common import *
 
 GRID = {'adam': (3e-4, 3e-2), 'sgd': (1e-3, 1e-1)}  # first and last LRMAX
-STARTS = 400, 20, 5  # LRMAX ÷ LRMIN, at the LRMAX below
-MIDDLE = {'adam': 6.5e-3, 'sgd': 1e-2}
 
 BASE = dict(hole_p=.5, lr_max=4e-3, start_ratio=1/20, end_ratio=1/50, shape='linear', weight_decay=.1, eps=1e-8, label_smoothing=.1)  # changes of `course`
 
@@ -98,8 +96,7 @@ def variations(study):
         return [(k, replace(base, **v), None) for k,v in LEVERS.items()] + [(k, base, f) for k,f in TWEAKS.items()] + [(k, recipes[k], None) for k in ('best', 'quick')]
     base = dict(adam=recipes['course'], sgd=replace(recipes['course'], opt='sgd', weight_decay=5e-4, decay_all=True))
     return [o for k,r in base.items() for o in [(f'{k} found', r, None),
-        *((f'{k} {lr:.1e}', replace(r, lr_max=float(lr), start_ratio=.01), None) for lr in np.geomspace(*GRID[k], 7)),
-        *((f'{k} {MIDDLE[k]:.1e} from 1/{n}', replace(r, lr_max=MIDDLE[k], start_ratio=1/n), None) for n in STARTS)]]
+        *((f'{k} {lr:.1e}', replace(r, lr_max=float(lr), start_ratio=.01), None) for lr in np.geomspace(*GRID[k], 7))]]
 
 def held_out(args):
     "A `Cifar10` of --pictures training pictures, and 5,000 others of the training set in place of the test set"
