@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter1d
 from fastai.vision.all import *
 from .loaders import same_random_states
 
-# %% ../nbs/04_onecycle.ipynb #b5524345
+# %% ../nbs/04_onecycle.ipynb #40fc685d
 LRs = namedtuple('LRs', 'lr_min lr_max')
 
 def smooth_losses(
@@ -31,7 +31,7 @@ def pick_lrs(
     lrs,    # rates of the range test, rising
     losses, # loss at each, smoothed by `smooth_losses`
 ) -> LRs:
-    "LRMIN where a fifth of the fall has happened, LRMAX twice the lowest point's rate; raises `ValueError`"
+    "LRMIN where half of the fall has happened, LRMAX three times the middle of the valley; raises `ValueError`"
     lrs, losses = np.asarray(lrs, float), np.asarray(losses, float)
     ok = np.isfinite(losses)
     n = len(ok) if ok.all() else ok.argmin()
@@ -39,8 +39,11 @@ def pick_lrs(
     low, start = np.where(lrs[:n] < 10*lrs[0], np.inf, losses[:n]).argmin(), np.median(losses[:min(n, 10)])
     if losses[low] > .95*start or lrs[low] < 10*lrs[0]:
         raise ValueError(f'the loss never falls in lr_find: {start:.3f} at first, {losses[low]:.3f} at best; look at the data, the labels and the loss function')
-    top, lr_max = losses[:low+1].max(), 2*lrs[low]
-    begun = (losses[:low+1] > top - .2*(top - losses[low])).nonzero()[0][-1]
+    fall = losses[:low+1].max() - losses[low]
+    begun = (losses[:low+1] > losses[low] + .5*fall).nonzero()[0][-1]
+    outside = (losses[:n] > losses[low] + .15*fall).nonzero()[0]
+    k = outside.searchsorted(low)
+    lr_max = 3*np.sqrt(lrs[outside[k-1]+1]*lrs[(outside[k] if k < len(outside) else n)-1])
     return LRs(float(min(lrs[begun], lr_max/10)), float(lr_max))
 
 # %% ../nbs/04_onecycle.ipynb #4635d0b3
@@ -60,7 +63,7 @@ def plot_lrs(
     ax.legend()
     return ax
 
-# %% ../nbs/04_onecycle.ipynb #7a1c23a0
+# %% ../nbs/04_onecycle.ipynb #4539302b
 @contextmanager
 def _untouched(learn):
     "Leave `learn`, its callbacks, every random state and the current folder as they were"
@@ -79,7 +82,7 @@ def _untouched(learn):
             learn.model.train(mode)
             if opt: learn.opt.load_state_dict(opt)
 
-# %% ../nbs/04_onecycle.ipynb #676be757
+# %% ../nbs/04_onecycle.ipynb #21871aef
 class _RangeTest(Callback):
     "Keeps the loss of each step, and holds the momentum at the peak's"
     def before_fit(self):
@@ -105,12 +108,12 @@ def find_lrs(self:Learner,
     if show_plot: plot_lrs(*curve, found)
     return found
 
-# %% ../nbs/04_onecycle.ipynb #9ec73dd0
+# %% ../nbs/04_onecycle.ipynb #662cfae8
 def check_lrs(lr_min:float, lr_max:float):
     "Raises `ValueError` unless 0 < `lr_min` < `lr_max`, and `lr_max` is finite"
     if not 0 < lr_min < lr_max < np.inf: raise ValueError(f'lr_min is {lr_min:g} and lr_max {lr_max:g}; give 0 < lr_min < lr_max')
 
-# %% ../nbs/04_onecycle.ipynb #50b94733
+# %% ../nbs/04_onecycle.ipynb #c6c61a0a
 shapes = {'cos': SchedCos, 'linear': SchedLin}
 
 def one_cycle(
@@ -124,7 +127,7 @@ def one_cycle(
     f = combine_scheds([pct_start, 1-pct_start], [shapes[shape](start, peak), shapes[shape](peak, end)])
     return lambda pos: f(pos*run_share)
 
-# %% ../nbs/04_onecycle.ipynb #53195919
+# %% ../nbs/04_onecycle.ipynb #d5055a84
 @patch
 @delegates(Learner.fit_one_cycle, but='lr_max,div,div_final')
 def fit_course(self:Learner,
@@ -147,7 +150,7 @@ def fit_course(self:Learner,
     lr,mom = (one_cycle(*o, pct_start, shape, run_share) for o in ((lr_min, lr_max, lr_min*end_ratio), moms))
     self.fit(n_epoch, cbs=L(ParamScheduler({'lr':lr, 'mom':mom})) + L(cbs), **kwargs)
 
-# %% ../nbs/04_onecycle.ipynb #2d6b8509
+# %% ../nbs/04_onecycle.ipynb #e5818be9
 def plot_one_cycle(
     lrs:LRs,                # (lr_min, lr_max)
     n_epoch:int=24,         # epochs of the run
