@@ -137,9 +137,10 @@ def main(args):
     from cifar_oc.learner import replace_text
     torch.set_num_threads(args.threads or torch.get_num_threads())
     if args.quick: args.source, args.pictures, args.epochs, args.bs, args.width, args.seeds = 'demo', 64, 1, 16, 8, args.seeds[:1]
-    names = [o[0] for o in variations(args.study)]
+    every = variations(args.study)
+    names = [o[0] for o in every]
     if unknown := set(args.only or []) - set(names): raise ValueError(f"--only names {', '.join(unknown)}; give some of {', '.join(names)}")
-    chosen = [o for o in variations(args.study) if o[0] in (args.only or names)]
+    chosen = [o for o in every if o[0] in (args.only or names)]
     ds = held_out(args)
     setting = f'{len(ds.train_x):,} training pictures, {len(ds.test_x):,} others of the training set held out, {args.epochs} epochs, batch {args.bs}, width {args.width}'
     whole = dict(data=ds.name, setting=setting, machine=machine(), versions=versions(), command=command(), runs=[])
