@@ -1,8 +1,9 @@
 """Which choices matter: many variations in short runs, judged on 5,000 training pictures that are held out; the test set is never read.
 
-Studies: `recipes` trains every recipe; `levers` changes one thing at a time, and ends with `best` and `quick`, which were made of what helped; `rates`
-trains on a grid of LRMAX over two decades, with LRMIN a hundredth of it, and with the rates of `find_lrs`, for Adam and for SGD. The network may be a narrow one (--width 16: a quarter of the
-channels), the pictures and the epochs few; the JSON says so. --out is written after each run, and goes on where it was cut."""
+Studies: `recipes` trains every recipe; `levers` changes one thing at a time, and ends with `best` and `quick`, which were made of what helped; `muon` tries
+Muon in place of AdamW, at several rates; `rates` trains on a grid of LRMAX over two decades, with LRMIN a hundredth of it, and with the rates of `find_lrs`,
+for Adam and for SGD. The network may be a narrow one (--width 16: a quarter of the channels), the pictures and the epochs few; the JSON says so. --out is
+written after each run, and goes on where it was cut."""
 from common import *
 
 GRID = {'adam': (3e-4, 3e-2), 'sgd': (1e-3, 1e-1)}  # first and last LRMAX
@@ -27,6 +28,11 @@ LEVERS = {  # changes of the base
     'black padding': dict(pad_fill=(0,0,0)),
     'a hole in every picture': dict(hole_p=1.),
     'no hole': dict(hole_p=0.)}
+
+MUON = {  # changes of `best` without a hole
+    'AdamW 6e-3': {},
+    **{f'Muon {s}': dict(opt='muon', lr_max=float(s)) for s in ('6e-3', '1.2e-2', '2.4e-2', '4.8e-2')},
+    'Muon 1.2e-2, a hole in every other picture': dict(opt='muon', lr_max=1.2e-2, hole_p=.5)}
 
 def batch_norm(learn, momentum):
     for o in learn.model.modules():
@@ -94,6 +100,7 @@ def variations(study):
     if study == 'levers':
         base = replace(recipes['course'], **BASE)
         return [(k, replace(base, **v), None) for k,v in LEVERS.items()] + [(k, base, f) for k,f in TWEAKS.items()] + [(k, recipes[k], None) for k in ('best', 'quick')]
+    if study == 'muon': return [(k, replace(recipes['best'], **dict(hole_p=0.) | v), None) for k,v in MUON.items()]
     base = dict(adam=recipes['course'], sgd=replace(recipes['course'], opt='sgd', weight_decay=5e-4, decay_all=True))
     return [o for k,r in base.items() for o in [(f'{k} found', r, None),
         *((f'{k} {lr:.1e}', replace(r, lr_max=float(lr), start_ratio=.01), None) for lr in np.geomspace(*GRID[k], 7))]]
@@ -158,7 +165,7 @@ def main(args):
     print(f'\n{setting}\n{accuracy_table(whole["runs"]).round(2).to_string()}\n\n{paired_table(whole["runs"]).round(2).to_string()}')
 
 p = parser(__doc__, rounds=False)
-p.add_argument('study', choices=('recipes', 'levers', 'rates'))
+p.add_argument('study', choices=('recipes', 'levers', 'muon', 'rates'))
 p.add_argument('--only', type=lambda s: s.split(','), metavar='A,B,…', help='only these variations')
 p.add_argument('--seeds', type=seeds, default=[0, 1, 2], metavar='N,N,…', help='one run of each variation for each (default: 0,1,2)')
 p.add_argument('--pictures', type=count, default=45_000, metavar='N', help='training pictures (default: 45000, all that are not held out)')

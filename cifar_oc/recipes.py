@@ -6,7 +6,7 @@ Docs: https://cifar-oc.github.io/cifar_oc/recipes.html.md"""
 
 # %% auto #0
 __all__ = ['networks', 'inits', 'era_stats', 'augs', 'opts', 'recipes', 'senthilva_net', 'identity_init', 'normalised_fill',
-           'sumsumsp_aug', 'Recipe', 'run_recipe', 'get_recipe', 'recipe_name', 'recipe_table']
+           'sumsumsp_aug', 'orthogonal', 'Muon', 'Recipe', 'run_recipe', 'get_recipe', 'recipe_name', 'recipe_table']
 
 # %% ../nbs/05_recipes.ipynb #4feed79e
 import json
@@ -83,23 +83,51 @@ class _Pictures:
     hole_p:float = 1.          # probability of a hole
     fill:tuple = fill_mean     # its colour, 3 bytes
 
-# %% ../nbs/05_recipes.ipynb #8fc46e45
-opts = {'adamw': torch.optim.AdamW, 'adam': torch.optim.Adam, 'sgd': torch.optim.SGD}
+# %% ../nbs/05_recipes.ipynb #a69121b6
+def orthogonal(
+    g:torch.Tensor, # with a row for each first index
+    steps:int=5,    # rounds of the polynomial
+) -> torch.Tensor:  # of the same shape
+    "`g` with its singular values brought near 1 ([Jordan et al., 2024](https://kellerjordan.github.io/posts/muon/))"
+    x = g.flatten(1)
+    x = x/(x.norm() + 1e-7)
+    for _ in range(steps):
+        gram = x@x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.775, alpha=2.0315), x, beta=3.4445)
+    return x.reshape(g.shape)
+
+# %% ../nbs/05_recipes.ipynb #da55e15b
+class Muon(torch.optim.AdamW):
+    "AdamW, but convolutions after the first step along the `orthogonal` of their averaged gradient"
+    @torch.no_grad()
+    def step(self, closure=None):
+        for g in self.param_groups:
+            lr, beta = g['lr'], g['betas'][0]
+            for p in (p for p in g['params'] if p.grad is not None and p.ndim == 4 and p.size(1) > 3):
+                s = self.state[p]
+                if not s: s.update(step=torch.zeros(()), exp_avg=torch.zeros_like(p))
+                s['exp_avg'].lerp_(p.grad, 1 - beta)
+                p.mul_(1 - lr*g['weight_decay']).add_(orthogonal(p.grad.lerp(s['exp_avg'], beta)), alpha=-.2*lr*max(len(p), p[0].numel())**.5)
+                p.grad = None  # AdamW passes it over
+        return super().step(closure)
+
+# %% ../nbs/05_recipes.ipynb #0795f72d
+opts = {'adamw': torch.optim.AdamW, 'muon': Muon, 'adam': torch.optim.Adam, 'sgd': torch.optim.SGD}
 
 @dataclass(frozen=True)
 class _Steps:
     network:str = 'course'     # one of `networks`
     init:str = 'pytorch'       # one of `inits`: how weights begin
     label_smoothing:float = 0. # in the cross-entropy loss: share of the target that all classes have alike
-    opt:str = 'adamw'          # one of `opts`: 'adamw' (weight decay beside Adam), 'adam' and 'sgd' (weight decay as L2)
+    opt:str = 'adamw'          # one of `opts`: 'adamw' and 'muon' (weight decay beside the step), 'adam' and 'sgd' (weight decay as L2)
     sqr_mom:float = .99        # Adam's β₂
     eps:float = 1e-5           # Adam's ε
-    weight_decay:float = .01   # each step takes lr × weight_decay of a weight ('adamw'), or adds weight_decay × weight to its gradient
+    weight_decay:float = .01   # each step takes lr × weight_decay of a weight ('adamw', 'muon'), or adds weight_decay × weight to its gradient
     decay_all:bool = False     # decay batch norm and biases too
     l1:float = 0.              # times the sum of all |parameters|, added to the loss
     ema:float = 0.             # decay a step of the average of the weights that is evaluated and kept; 0 is none
 
-# %% ../nbs/05_recipes.ipynb #59ff8116
+# %% ../nbs/05_recipes.ipynb #a42887b1
 @dataclass(frozen=True)
 class _Cycle:
     epochs:int = 24            # passes over the training pictures
@@ -113,7 +141,7 @@ class _Cycle:
     run_share:float = 1.       # share of the cycle that is run
     moms:tuple = (.95,.85,.95) # momentum (Adam's β₁) at the start, the peak and the end of the cycle
 
-# %% ../nbs/05_recipes.ipynb #93afea8b
+# %% ../nbs/05_recipes.ipynb #42a85b76
 @dataclass(frozen=True)
 class Recipe(_Cycle, _Steps, _Pictures):
     "Everything that decides a run, the seed and the machine aside; raises `ValueError` where a number is out of its range"
@@ -143,7 +171,7 @@ class Recipe(_Cycle, _Steps, _Pictures):
         if self.aug != 'course': return dict(augment=augs[self.aug](), **stats)
         return dict(augment=augment, **stats, **{k: getattr(self, k) for k in 'pad pad_fill flip_p hole hole_p fill'.split()})
 
-# %% ../nbs/05_recipes.ipynb #64afe63b
+# %% ../nbs/05_recipes.ipynb #c64a8d2f
 def _number(ok): return lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and ok(v)
 def _whole(lo, hi): return lambda v: type(v) is int and lo <= v <= hi, f'a whole number from {lo} to {hi}'
 def _one_of(d): return lambda v: isinstance(v, str) and v in d, f"one of {', '.join(d)}"
@@ -162,7 +190,7 @@ _ranges = dict(origin=_text, reported=_text, network=_one_of(networks), init=_on
     run_share=(_number(lambda v: 0 < v <= 1), 'a number above 0, to 1'), moms=(_three(_below[0]), '3 numbers from 0 to below 1'), sqr_mom=_below, eps=_positive,
     weight_decay=_decay, decay_all=_flag, l1=_decay, ema=_below, flip_tta=_flag)
 
-# %% ../nbs/05_recipes.ipynb #b924650e
+# %% ../nbs/05_recipes.ipynb #96d5a538
 _era = dict(mean=era_stats[0], std=era_stats[1], pad=4, hole=8, hole_p=.5, opt='adam', sqr_mom=.999, eps=1e-8, decay_all=True, start_ratio=1/100, end_ratio=1/100, bs_demo=64)
 
 _ours = dict(init='identity', hole_p=.5, lr_max=6e-3, start_ratio=1/20, end_ratio=1/5, shape='linear', weight_decay=.1, eps=1e-8, label_smoothing=.1)
@@ -179,10 +207,10 @@ recipes = {
     'chikka-era-s10': Recipe(origin='https://github.com/ChikkaUdayaSai/ERA-S10-Assignment', reported='93.07 %',
         **_era | dict(std=(.2470,.2435,.2616), pad=2, fill=normalised_fill(std=(.2470,.2435,.2616)), lr_max=5.21e-4, pct_start=.2, weight_decay=1e-2)),
     'best': Recipe(origin='cifar_oc', **_ours),
-    'quick': Recipe(origin='cifar_oc', reported='89.07 % (JPEG copy)', epochs=10, **_ours | dict(hole_p=0.)),
+    'quick': Recipe(origin='cifar_oc', epochs=10, **_ours | dict(opt='muon', lr_max=1.2e-2)),
 }
 
-# %% ../nbs/05_recipes.ipynb #e6cb239b
+# %% ../nbs/05_recipes.ipynb #ffd50ded
 def run_recipe(cfg:dict) -> Recipe:
     "The recipe in a run's configuration; raises `TypeError` or `ValueError`"
     return Recipe(**cfg['numbers']) if cfg.get('numbers') else recipes[cfg['recipe']]
@@ -203,7 +231,7 @@ def recipe_name(recipe) -> str:
     "What a run of `recipe`, given as to `get_recipe`, is called: its name, its run folder's, or 'own'"
     return 'own' if isinstance(recipe, Recipe) else recipe if recipe in recipes else Path(recipe).resolve().parent.name
 
-# %% ../nbs/05_recipes.ipynb #fe872e0a
+# %% ../nbs/05_recipes.ipynb #2295096c
 def _short(v):
     "`v` as a cell of a table"
     if isinstance(v, tuple): return '/'.join(map(_short, v))
