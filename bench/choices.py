@@ -1,6 +1,6 @@
 """Which choices matter: many variations in short runs, judged on 5,000 training pictures that are held out; the test set is never read.
 
-Studies: `recipes` trains every recipe; `levers` changes one thing at a time, and ends with `best` and `quick`, which were made of what helped; `muon` tries
+Studies: `recipes` trains every recipe; `levers` changes one thing at a time, and ends with `best`, which was made of what helped; `muon` tries
 Muon in place of AdamW, at several rates; `rates` trains on a grid of LRMAX over two decades, with LRMIN a hundredth of it, and with the rates of `find_lrs`,
 for Adam and for SGD. The network may be a narrow one (--width 16: a quarter of the channels), the pictures and the epochs few; the JSON says so. --out is
 written after each run, and goes on where it was cut."""
@@ -98,8 +98,8 @@ def variations(study):
     from cifar_oc.recipes import recipes
     if study == 'recipes': return [(k, r, None) for k,r in recipes.items()]
     if study == 'levers':
-        base = replace(recipes['course'], **BASE)
-        return [(k, replace(base, **v), None) for k,v in LEVERS.items()] + [(k, base, f) for k,f in TWEAKS.items()] + [(k, recipes[k], None) for k in ('best', 'quick')]
+        base, best = replace(recipes['course'], **BASE), recipes['best']
+        return [(k, replace(base, **v), None) for k,v in LEVERS.items()] + [(k, base, f) for k,f in TWEAKS.items()] + [('best', best, None), ('best without a hole', replace(best, hole_p=0.), None)]
     if study == 'muon': return [(k, replace(recipes['best'], **dict(hole_p=0.) | v), None) for k,v in MUON.items()]
     base = dict(adam=recipes['course'], sgd=replace(recipes['course'], opt='sgd', weight_decay=5e-4, decay_all=True))
     return [o for k,r in base.items() for o in [(f'{k} found', r, None),
