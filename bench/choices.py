@@ -1,9 +1,9 @@
 """Which choices matter: many variations in short runs, judged on 5,000 training pictures that are held out; the test set is never read.
 
-Studies: `recipes` trains every recipe; `levers` changes one thing at a time, and ends with `best`, which was made of what helped; `muon` tries
-Muon in place of AdamW, at several rates; `rates` trains on a grid of LRMAX over two decades, with LRMIN a hundredth of it, and with the rates of `find_lrs`,
-for Adam and for SGD. The network may be a narrow one (--width 16: a quarter of the channels), the pictures and the epochs few; the JSON says so. --out is
-written after each run, and goes on where it was cut."""
+Studies: `recipes` trains every recipe; `levers` changes one thing of a base at a time, and ends with what helped, together; `muon` tries Muon in
+place of AdamW there, at several rates; `long` changes more of it, for longer runs; `rates` trains on a grid of LRMAX over two decades, with LRMIN a
+hundredth of it, and with the rates of `find_lrs`, for Adam and for SGD. The network may be a narrow one (--width 16: a quarter of the channels), the
+pictures and the epochs few; the JSON says so. --out is written after each run, and goes on where it was cut."""
 from common import *
 
 GRID = {'adam': (3e-4, 3e-2), 'sgd': (1e-3, 1e-1)}  # first and last LRMAX
@@ -20,6 +20,7 @@ LEVERS = {  # changes of the base
     'L2 1e-4 in place of decoupled decay': dict(opt='adam', weight_decay=1e-4),
     'β₂ .999': dict(sqr_mom=.999),
     'ε 1e-5': dict(eps=1e-5),
+    'logits ÷ 4': dict(network='course, logits ÷ 4'),
     'cosine': dict(shape='cos'),
     'no annihilation': dict(end_ratio=1.),
     'rate ÷ 2': dict(lr_max=2e-3), 'rate × 2': dict(lr_max=8e-3), 'rate × 4': dict(lr_max=1.6e-2),
@@ -29,16 +30,30 @@ LEVERS = {  # changes of the base
     'a hole in every picture': dict(hole_p=1.),
     'no hole': dict(hole_p=0.)}
 
-MUON = {  # changes of `best` without a hole
+HELPED = BASE | dict(init='identity', lr_max=6e-3, end_ratio=1/5)  # what helped of these, together
+
+MUON = {  # changes of that, without a hole
     'AdamW 6e-3': {},
     **{f'Muon {s}': dict(opt='muon', lr_max=float(s)) for s in ('6e-3', '1.2e-2', '2.4e-2', '4.8e-2')},
     'Muon 1.2e-2, a hole in every other picture': dict(opt='muon', lr_max=1.2e-2, hole_p=.5)}
 
+LONG = {  # changes of what helped, for longer runs
+    'what helped': {},
+    'weight decay .4': dict(weight_decay=.4),
+    'half the batch': dict(bs=256),
+    'a hole in every picture': dict(hole_p=1.),
+    'label smoothing .2': dict(label_smoothing=.2),
+    'logits ÷ 4': dict(network='course, logits ÷ 4'),
+    'logits ÷ 4, weight decay .4': dict(network='course, logits ÷ 4', weight_decay=.4),
+    'logits ÷ 4, half the batch': dict(network='course, logits ÷ 4', bs=256),
+    'Muon': dict(opt='muon', lr_max=1.2e-2),
+    'Muon, half the batch': dict(opt='muon', lr_max=1.2e-2, bs=256),
+    'Muon, a hole in every picture': dict(opt='muon', lr_max=1.2e-2, hole_p=1.),
+    'Muon, label smoothing .2': dict(opt='muon', lr_max=1.2e-2, label_smoothing=.2)}
+
 def batch_norm(learn, momentum):
     for o in learn.model.modules():
         if hasattr(o, 'running_mean'): o.momentum = momentum
-
-def scale_logits(learn, k): learn.model.fc.register_forward_hook(lambda mod, i, o: o*k)
 
 def fast_biases(learn, k):
     "Biases, of batch norm too, learn at `k` times the rate"
@@ -86,7 +101,6 @@ def alternating_flip(learn):
 
 TWEAKS = {  # of the learner, on the base
     'batch-norm momentum .3': lambda o: batch_norm(o, .3),
-    'logits ÷ 4': lambda o: scale_logits(o, 1/4),
     'rate of biases × 8': lambda o: fast_biases(o, 8),
     'hole in the first three quarters': lambda o: hole_until(o, 3/4),
     'alternating flip': alternating_flip}
@@ -97,10 +111,12 @@ def variations(study):
     from dataclasses import replace
     from cifar_oc.recipes import recipes
     if study == 'recipes': return [(k, r, None) for k,r in recipes.items()]
+    base, helped = (replace(recipes['course'], **v) for v in (BASE, HELPED))
     if study == 'levers':
-        base, best = replace(recipes['course'], **BASE), recipes['best']
-        return [(k, replace(base, **v), None) for k,v in LEVERS.items()] + [(k, base, f) for k,f in TWEAKS.items()] + [('best', best, None), ('best without a hole', replace(best, hole_p=0.), None)]
-    if study == 'muon': return [(k, replace(recipes['best'], **dict(hole_p=0.) | v), None) for k,v in MUON.items()]
+        together = [('what helped', helped, None), ('what helped, without a hole', replace(helped, hole_p=0.), None)]
+        return [(k, replace(base, **v), None) for k,v in LEVERS.items()] + [(k, base, f) for k,f in TWEAKS.items()] + together
+    if study == 'muon': return [(k, replace(helped, **dict(hole_p=0.) | v), None) for k,v in MUON.items()]
+    if study == 'long': return [(k, replace(helped, **v), None) for k,v in LONG.items()] + [(k, helped, TWEAKS[k]) for k in ('rate of biases × 8', 'alternating flip')]
     base = dict(adam=recipes['course'], sgd=replace(recipes['course'], opt='sgd', weight_decay=5e-4, decay_all=True))
     return [o for k,r in base.items() for o in [(f'{k} found', r, None),
         *((f'{k} {lr:.1e}', replace(r, lr_max=float(lr), start_ratio=.01), None) for lr in np.geomspace(*GRID[k], 7))]]
@@ -128,7 +144,7 @@ def one(args, ds, recipe, tweak, seed):
     from cifar_oc.all import History, cifar_dls, cifar_learner
     start = time.perf_counter()
     set_seed(seed)
-    dls = cifar_dls(ds, args.bs, seed=seed, **recipe.loader_args())
+    dls = cifar_dls(ds, args.bs*recipe.bs//512, seed=seed, **recipe.loader_args())
     learn, history = cifar_learner(dls, recipe, args.precision, model=recipe.net(10, width=args.width)), History()
     learn.add_cb(last_only())
     if tweak: tweak(learn)
@@ -165,12 +181,12 @@ def main(args):
     print(f'\n{setting}\n{accuracy_table(whole["runs"]).round(2).to_string()}\n\n{paired_table(whole["runs"]).round(2).to_string()}')
 
 p = parser(__doc__, rounds=False)
-p.add_argument('study', choices=('recipes', 'levers', 'muon', 'rates'))
-p.add_argument('--only', type=lambda s: s.split(','), metavar='A,B,…', help='only these variations')
+p.add_argument('study', choices=('recipes', 'levers', 'muon', 'long', 'rates'))
+p.add_argument('--only', type=lambda s: re.split(',(?! )', s), metavar='A,B,…', help='only these variations; a name may hold a comma and a space')
 p.add_argument('--seeds', type=seeds, default=[0, 1, 2], metavar='N,N,…', help='one run of each variation for each (default: 0,1,2)')
 p.add_argument('--pictures', type=count, default=45_000, metavar='N', help='training pictures (default: 45000, all that are not held out)')
 p.add_argument('--epochs', type=count, default=24, metavar='N', help='default: 24')
-p.add_argument('--bs', type=count, default=512, metavar='N', help='pictures a batch (default: 512)')
+p.add_argument('--bs', type=count, default=512, metavar='N', help='pictures a batch, where the recipe has 512 (default: 512)')
 p.add_argument('--width', type=count, default=64, metavar='N', help='channels of the first layer (default: 64, the course network)')
 p.add_argument('--precision', choices=('fp32', 'bf16', 'fp16'), help='default: what this machine does best')
 p.add_argument('--threads', type=count, metavar='N', help='of torch (default: its own choice)')

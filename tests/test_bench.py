@@ -29,7 +29,7 @@ def test_figures(tmp_path):
     assert v['ours ÷ bare loop'] == pytest.approx(v['ours']/v['bare loop'], rel=.01)
     assert [p.name for p in tmp_path.iterdir()] == ['step.json']
 
-@pytest.mark.parametrize('study', ['recipes', 'levers', 'muon', 'rates'])
+@pytest.mark.parametrize('study', ['recipes', 'levers', 'muon', 'long', 'rates'])
 def test_choices(study, tmp_path):
     "A study holds training pictures out, goes on where it was cut, and takes no other setting's runs for its own."
     out = tmp_path/'choices.json'
