@@ -99,7 +99,7 @@ def alternating_flip(learn):
     tfms.fs[0] = Transform(encodes)
     before_epochs(learn, turn)
 
-TWEAKS = {  # of the learner, on the base
+TWEAKS = {  # of the learner, on the base; two of them in longer runs too
     'batch-norm momentum .3': lambda o: batch_norm(o, .3),
     'rate of biases × 8': lambda o: fast_biases(o, 8),
     'hole in the first three quarters': lambda o: hole_until(o, 3/4),
