@@ -72,20 +72,7 @@ def sumsumsp_aug():
 
 augs = {'course': course_aug, 'sumsumsp': sumsumsp_aug}
 
-# %% ../nbs/05_recipes.ipynb #db678b05
-@dataclass(frozen=True)
-class _Pictures:
-    mean:tuple = tuple(cifar_stats[0]) # of the channels, 0 to 1: what is subtracted
-    std:tuple = tuple(cifar_stats[1])  # and what is divided by
-    aug:str = 'course'         # one of `augs`; the rest are numbers of 'course'
-    pad:int = 4                # pixels on each side before the crop
-    pad_fill:tuple = None      # their colour, 3 bytes; the picture reflected if None
-    flip_p:float = .5          # probability of a horizontal flip
-    hole:int = 8               # side of the CutOut square, in pixels
-    hole_p:float = 1.          # probability of a hole
-    fill:tuple = fill_mean     # its colour, 3 bytes
-
-# %% ../nbs/05_recipes.ipynb #30fe6344
+# %% ../nbs/05_recipes.ipynb #527a05a5
 def orthogonal(
     g:torch.Tensor, # with a row for each first index
     steps:int=5,    # rounds of the polynomial
@@ -98,7 +85,7 @@ def orthogonal(
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.775, alpha=2.0315), x, beta=3.4445)
     return x.reshape(g.shape)
 
-# %% ../nbs/05_recipes.ipynb #bbdec853
+# %% ../nbs/05_recipes.ipynb #802397b9
 class Muon(torch.optim.AdamW):
     "AdamW, but convolutions after the first step along the `orthogonal` of their averaged gradient"
     @torch.no_grad()
@@ -112,6 +99,19 @@ class Muon(torch.optim.AdamW):
                 p.mul_(1 - lr*g['weight_decay']).add_(orthogonal(p.grad.lerp(s['exp_avg'], beta)), alpha=-.2*lr*max(len(p), p[0].numel())**.5)
                 p.grad = None  # AdamW passes it over
         return super().step(closure)
+
+# %% ../nbs/05_recipes.ipynb #0d21738f
+@dataclass(frozen=True)
+class _Pictures:
+    mean:tuple = tuple(cifar_stats[0]) # of the channels, 0 to 1: what is subtracted
+    std:tuple = tuple(cifar_stats[1])  # and what is divided by
+    aug:str = 'course'         # one of `augs`; the rest are numbers of 'course'
+    pad:int = 4                # pixels on each side before the crop
+    pad_fill:tuple = None      # their colour, 3 bytes; the picture reflected if None
+    flip_p:float = .5          # probability of a horizontal flip
+    hole:int = 8               # side of the CutOut square, in pixels
+    hole_p:float = 1.          # probability of a hole
+    fill:tuple = fill_mean     # its colour, 3 bytes
 
 # %% ../nbs/05_recipes.ipynb #b830b846
 opts = {'adamw': torch.optim.AdamW, 'muon': Muon, 'adam': torch.optim.Adam, 'sgd': torch.optim.SGD}
