@@ -1,5 +1,5 @@
 "What the benchmarks share: options, pictures, alternating runs, the table and the JSON. It imports nothing heavy at the top."
-import argparse, json, os, platform, re, signal, statistics, subprocess, sys, time
+import argparse, json, os, platform, re, shlex, signal, statistics, subprocess, sys, time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -97,7 +97,7 @@ def command():
     for w in words:
         if w == '--out': next(words)
         elif not w.startswith('--out='): out.append(re.sub(r'[^=]*/(?=.)', '', w))
-    return ' '.join(['python', f'bench/{Path(sys.argv[0]).name}', *out])
+    return shlex.join(['python', f'bench/{Path(sys.argv[0]).name}', *out])
 
 def report(args, figures, **more):
     "Print the table of `figures`; write the JSON, beside and renamed, if --out asks for it"
