@@ -49,7 +49,10 @@ LONG = {  # changes of what helped, for longer runs
     'Muon': dict(opt='muon', lr_max=1.2e-2),
     'Muon, half the batch': dict(opt='muon', lr_max=1.2e-2, bs=256),
     'Muon, a hole in every picture': dict(opt='muon', lr_max=1.2e-2, hole_p=1.),
-    'Muon, label smoothing .2': dict(opt='muon', lr_max=1.2e-2, label_smoothing=.2)}
+    'Muon, label smoothing .2': dict(opt='muon', lr_max=1.2e-2, label_smoothing=.2),
+    'Muon, weight decay .4': dict(opt='muon', lr_max=1.2e-2, weight_decay=.4),
+    'Muon, logits ÷ 4': dict(opt='muon', lr_max=1.2e-2, network='course, logits ÷ 4'),
+    'Muon, logits ÷ 4, label smoothing .2': dict(opt='muon', lr_max=1.2e-2, network='course, logits ÷ 4', label_smoothing=.2)}
 
 def batch_norm(learn, momentum):
     for o in learn.model.modules():
