@@ -7,6 +7,7 @@ from .model import *
 from .onecycle import *
 from .recipes import *
 from .learner import *
+from .history import *
 from .interpret import *
 from .report import *
 from .train import *
