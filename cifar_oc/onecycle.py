@@ -18,42 +18,63 @@ from .loaders import same_random_states
 # %% ../nbs/04_onecycle.ipynb #40fc685d
 LRs = namedtuple('LRs', 'lr_min lr_max')
 
+def _n_finite(losses):
+    "How many of the first `losses` are finite"
+    ok = np.isfinite(losses)
+    return len(ok) if ok.all() else ok.argmin()
+
 def smooth_losses(
     losses,        # loss of each step; what follows one that is not finite counts as infinite
 ) -> np.ndarray:
-    "`losses` smoothed to both sides, by a Gaussian over their logarithms whose σ is a fiftieth of the steps"
+    "`losses` smoothed to both sides by a Gaussian over their logarithms; σ is a fiftieth of the steps"
     losses = np.asarray(losses, float)
-    ok = np.isfinite(losses) & (losses > 0)
-    n = len(ok) if ok.all() else ok.argmin()
-    return np.append(np.exp(gaussian_filter1d(np.log(losses[:n]), max(1, len(losses)/50), mode='nearest')) if n else [], np.full(len(losses) - n, np.inf))
+    n = _n_finite(np.where(losses > 0, losses, np.nan))
+    if n == 0: return np.full(len(losses), np.inf)
+    smooth = gaussian_filter1d(np.log(losses[:n]), max(1, len(losses)/50), mode='nearest')
+    return np.append(np.exp(smooth), np.full(len(losses) - n, np.inf))
+
+# %% ../nbs/04_onecycle.ipynb #ce061517
+def _valley(losses, low):
+    "First and last index of the valley: around `low`, within 15 % of the fall of it"
+    fall = losses[:low+1].max() - losses[low]
+    outside = (losses > losses[low] + .15*fall).nonzero()[0]
+    k = outside.searchsorted(low)
+    return outside[k-1] + 1, (outside[k] if k < len(outside) else len(losses)) - 1
 
 def pick_lrs(
     lrs,    # rates of the range test, rising
     losses, # loss at each, smoothed by `smooth_losses`
 ) -> LRs:
-    "LRMIN where half of the fall has happened, LRMAX three times the middle of the valley; raises `ValueError`"
-    lrs, losses = np.asarray(lrs, float), np.asarray(losses, float)
-    ok = np.isfinite(losses)
-    n = len(ok) if ok.all() else ok.argmin()
-    if n < 2: raise ValueError('the loss is not a number from the first step of lr_find; look for NaN or infinity in the data or the model')
-    low, start = np.where(lrs[:n] < 10*lrs[0], np.inf, losses[:n]).argmin(), np.median(losses[:min(n, 10)])
+    "LRMIN where half of the fall has happened, LRMAX thrice the middle of the valley; raises `ValueError`"
+    n = _n_finite(losses)
+    lrs, losses = np.asarray(lrs, float)[:n], np.asarray(losses, float)[:n]
+    if n < 2:
+        raise ValueError('the loss is not a number from the first step of lr_find; '
+                         'look for NaN or infinity in the data or the model')
+    low,start = np.where(lrs < 10*lrs[0], np.inf, losses).argmin(), np.median(losses[:10])
     if losses[low] > .95*start or lrs[low] < 10*lrs[0]:
-        raise ValueError(f'the loss never falls in lr_find: {start:.3f} at first, {losses[low]:.3f} at best; look at the data, the labels and the loss function')
-    fall = losses[:low+1].max() - losses[low]
-    begun = (losses[:low+1] > losses[low] + .5*fall).nonzero()[0][-1]
-    outside = (losses[:n] > losses[low] + .15*fall).nonzero()[0]
-    k = outside.searchsorted(low)
-    lr_max = 3*np.sqrt(lrs[outside[k-1]+1]*lrs[(outside[k] if k < len(outside) else n)-1])
+        found = f'the loss never falls in lr_find: {start:.3f} at first, {losses[low]:.3f} at best'
+        raise ValueError(f'{found}; look at the data, the labels and the loss function')
+    half = (losses[:low+1].max() + losses[low])/2
+    begun = (losses[:low+1] > half).nonzero()[0][-1]
+    lr_max = 3*np.sqrt(np.prod(lrs[list(_valley(losses, low))]))
     return LRs(float(min(lrs[begun], lr_max/10)), float(lr_max))
 
 # %% ../nbs/04_onecycle.ipynb #4635d0b3
+def _axes(ax, figsize):
+    "`ax`, or the axes of a new figure that pyplot does not hold"
+    if ax is not None: return ax
+    fig,ax = plt.subplots(figsize=figsize, layout='constrained')
+    plt.close(fig)
+    return ax
+
 def plot_lrs(
     lrs, losses,  # the range test: rates and smoothed losses
     found:LRs,    # the two rates to mark
     ax=None,      # where to draw; a new figure if None
-):
-    "The range test's curve with LRMIN and LRMAX marked; returns the `Axes`"
-    ax = ax or plt.subplots(figsize=(6,3.5), layout='constrained')[1]
+):                # `ax`, or the new figure
+    "The range test's curve with LRMIN and LRMAX marked"
+    made,ax = ax is None,_axes(ax, (6,3.5))
     lrs, losses = (np.asarray(o, float)[np.isfinite(losses)] for o in (lrs, losses))
     ax.plot(lrs, losses, c='C0')
     for x,nm,c,m in zip(found, ('LRMIN','LRMAX'), ('k','C1'), 'so'):
@@ -61,7 +82,7 @@ def plot_lrs(
     ax.set(xscale='log', xlabel='learning rate', ylabel='loss, smoothed', title='LR range test')
     ax.set_ylim(min(losses)*.9, max(losses[:len(losses)//2])*1.1)
     ax.legend()
-    return ax
+    return ax.figure if made else ax
 
 # %% ../nbs/04_onecycle.ipynb #4539302b
 @contextmanager
@@ -80,6 +101,7 @@ def _untouched(learn):
                 vars(o).update(v)
             learn.model.load_state_dict(weights)
             learn.model.train(mode)
+            learn.model.zero_grad()  # an interrupted step leaves its gradients
             if opt: learn.opt.load_state_dict(opt)
 
 # %% ../nbs/04_onecycle.ipynb #21871aef
@@ -98,20 +120,36 @@ def find_lrs(self:Learner,
     end_lr:float=1.,     # rate of the last
     stop_div:bool=True,  # stop when the loss explodes
 ) -> LRs:                # (lr_min, lr_max)
-    "LRMIN and LRMAX from `self.lr_find()`; all else stays as it was but `self.lr_curve`, the test's rates and smoothed losses; raises `ValueError`"
+    "LRMIN and LRMAX from `self.lr_find()`; the curve stays in `self.lr_curve`; raises `ValueError`"
     with _untouched(self):
-        with self.added_cbs(raw := _RangeTest()): self.lr_find(start_lr, end_lr, num_it, stop_div, show_plot=False, suggest_funcs=None)
+        with self.added_cbs(raw := _RangeTest()):
+            self.lr_find(start_lr, end_lr, num_it, stop_div, show_plot=False, suggest_funcs=None)
         losses = smooth_losses(torch.stack(raw.losses).tolist())
         curve = self.recorder.lrs[:len(losses)], losses[:len(self.recorder.lrs)].tolist()
     found = pick_lrs(*curve)
     self.lr_curve = curve
-    if show_plot: plot_lrs(*curve, found)
+    if show_plot: plot_lrs(*curve, found, ax=plt.subplots(figsize=(6,3.5), layout='constrained')[1])
     return found
 
 # %% ../nbs/04_onecycle.ipynb #662cfae8
 def check_lrs(lr_min:float, lr_max:float):
     "Raises `ValueError` unless 0 < `lr_min` < `lr_max`, and `lr_max` is finite"
-    if not 0 < lr_min < lr_max < np.inf: raise ValueError(f'lr_min is {lr_min:g} and lr_max {lr_max:g}; give 0 < lr_min < lr_max')
+    if not 0 < lr_min < lr_max < np.inf:
+        raise ValueError(f'lr_min is {lr_min:g} and lr_max {lr_max:g}; give 0 < lr_min < lr_max')
+
+def _cycle_rates(lrs):
+    "LRMIN ÷ LRMAX, and LRMAX (a number, or a slice over layer groups), from what `fit_course` takes"
+    names = getattr(lrs, '_fields', LRs._fields)  # what `lr_find` returns has names, too
+    if names == ('valley',): lrs = lrs.valley
+    elif names != LRs._fields:
+        raise ValueError(f"lr_find's {' and '.join(names)} are not LRMIN and LRMAX; "
+                         'give its valley alone, as a maximum, or what find_lrs returns')
+    top = lrs.stop if isinstance(lrs, slice) else lrs
+    try: lr_min,lr_max = (float(top)/10, float(top)) if np.ndim(top) == 0 else map(float, top)
+    except (TypeError, ValueError):
+        raise ValueError(f'the rates are {lrs!r}; give (lr_min, lr_max), or a maximum') from None
+    check_lrs(lr_min, lr_max)
+    return lr_min/lr_max, lrs if isinstance(lrs, slice) else lr_max
 
 # %% ../nbs/04_onecycle.ipynb #c6c61a0a
 shapes = {'cos': SchedCos, 'linear': SchedLin}
@@ -123,8 +161,10 @@ def one_cycle(
     run_share:float=1.,   # share of the cycle that is run, from its start
 ):
     "The value by the share of the run that is done, 0 to 1: up from `start` to `peak`, down to `end`; raises `ValueError`"
-    if shape not in shapes: raise ValueError(f"shape is {shape!r}; give one of {', '.join(shapes)}")
-    f = combine_scheds([pct_start, 1-pct_start], [shapes[shape](start, peak), shapes[shape](peak, end)])
+    if shape not in shapes:
+        raise ValueError(f"shape is {shape!r}; give one of {', '.join(shapes)}")
+    up,down = shapes[shape](start, peak),shapes[shape](peak, end)
+    f = combine_scheds([pct_start, 1-pct_start], [up, down])
     return lambda pos: f(pos*run_share)
 
 # %% ../nbs/04_onecycle.ipynb #d5055a84
@@ -132,7 +172,7 @@ def one_cycle(
 @delegates(Learner.fit_one_cycle, but='lr_max,div,div_final')
 def fit_course(self:Learner,
     n_epoch:int=24,       # epochs, 1 or more
-    lrs:LRs=None,         # (lr_min, lr_max); found by `find_lrs` if None
+    lrs:LRs=None,         # (lr_min, lr_max), or a maximum alone; found by `find_lrs` if None
     pct_start:float=5/24, # share of the cycle before the peak, between 0 and 1: at epoch 5 of 24
     end_ratio:float=1.,   # rate at the end of the cycle ÷ LRMIN: 1 is a cycle without annihilation
     shape:str='cos',      # 'cos' or 'linear'
@@ -143,12 +183,17 @@ def fit_course(self:Learner,
 ):
     "One cycle from LRMIN to LRMAX and back to LRMIN, without annihilation; raises `ValueError`"
     if n_epoch < 1: raise ValueError(f'epochs is {n_epoch}; give 1 or more')
-    lr_min,lr_max = lrs or self.find_lrs(show_plot=False)
-    check_lrs(lr_min, lr_max)
-    div,moms = lr_max/lr_min,moms or self.moms
-    if (shape, run_share) == ('cos', 1): return self.fit_one_cycle(n_epoch, lr_max, div=div, div_final=div/end_ratio, pct_start=pct_start, moms=moms, cbs=cbs, **kwargs)
-    lr,mom = (one_cycle(*o, pct_start, shape, run_share) for o in ((lr_min, lr_max, lr_min*end_ratio), moms))
-    self.fit(n_epoch, cbs=L(ParamScheduler({'lr':lr, 'mom':mom})) + L(cbs), **kwargs)
+    ratio,lr_max = _cycle_rates(self.find_lrs(show_plot=False) if lrs is None else lrs)
+    moms = moms or self.moms
+    if (shape, run_share) == ('cos', 1):
+        return self.fit_one_cycle(n_epoch, lr_max, div=1/ratio, div_final=1/(ratio*end_ratio),
+                                  pct_start=pct_start, moms=moms, cbs=cbs, **kwargs)
+    if self.opt is None: self.create_opt()
+    self.opt.set_hyper('lr', lr_max)  # a slice becomes a rate for each layer group
+    peak = np.array([h['lr'] for h in self.opt.hypers])
+    values = dict(lr=(ratio*peak, peak, ratio*end_ratio*peak), mom=moms)
+    scheds = {k: one_cycle(*v, pct_start, shape, run_share) for k,v in values.items()}
+    self.fit(n_epoch, cbs=L(ParamScheduler(scheds)) + L(cbs), **kwargs)
 
 # %% ../nbs/04_onecycle.ipynb #e5818be9
 def plot_one_cycle(
@@ -161,19 +206,21 @@ def plot_one_cycle(
     end_ratio:float=1.,     # as in `fit_course`
     shape:str='cos',        # as in `fit_course`
     run_share:float=1.,     # as in `fit_course`
-):
-    "Rate and momentum of `fit_course` over the epochs and steps, with the peak marked; returns the rate's `Axes`"
-    ax = ax or plt.subplots(figsize=(6,4), layout='constrained')[1]
+):                          # `ax`, or the new figure
+    "Rate and momentum of `fit_course` over the epochs and steps, with the peak marked"
+    made,ax = ax is None,_axes(ax, (6,4))
     lr_min,lr_max = lrs
     x,peak,mom = np.linspace(0, 1, 500),pct_start/run_share*n_epoch,ax.twinx()
-    lr,m = (one_cycle(*o, pct_start, shape, run_share) for o in ((lr_min, lr_max, lr_min*end_ratio), moms))
+    values = (lr_min, lr_max, lr_min*end_ratio), moms
+    lr,m = (one_cycle(*o, pct_start, shape, run_share) for o in values)
     ax.plot(x*n_epoch, [lr(o) for o in x], c='C0', label='learning rate')
     ax.plot(peak, lr_max, 'o', c='C1', label=f'LRMAX {lr_max:.2e} at epoch {peak:.3g}')
     ax.axhline(lr_min, ls=':', c='k', label=f'LRMIN {lr_min:.2e}')
     mom.plot(x*n_epoch, [m(o) for o in x], c='C7', ls='--', label='momentum')
     ax.set(xlabel='epoch', ylabel='learning rate', title='One cycle')
     mom.set_ylabel('momentum (β₁)')
-    if steps: ax.secondary_xaxis('top', functions=(lambda x: x*steps, lambda x: x/steps)).set_xlabel('step')
+    if steps:
+        ax.secondary_xaxis('top', functions=(lambda x: x*steps, lambda x: x/steps)).set_xlabel('step')
     lines = ax.get_lines() + mom.get_lines()
     ax.figure.legend(lines, [l.get_label() for l in lines], loc='outside lower center', ncols=2)
-    return ax
+    return ax.figure if made else ax
