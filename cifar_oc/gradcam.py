@@ -7,7 +7,7 @@ Docs: https://cifar-oc.github.io/cifar_oc/gradcam.html.md"""
 # %% auto #0
 __all__ = ['map_layer', 'grad_cam', 'overlay_maps']
 
-# %% ../nbs/07_gradcam.ipynb #c7bbe047
+# %% ../nbs/07_gradcam.ipynb #d66a364a
 from contextlib import ExitStack, contextmanager
 from fastai.vision.all import *
 from .curves import *
@@ -43,11 +43,12 @@ def map_layer(
     again = nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Upsample  # may repeat coarser cells
     maps = [(m, min(s[2:])) for m,s in last.items() if len(s) == 4 and not isinstance(m, again)]
     fine = [m for m,side in maps if side >= 7]
-    found = [m for m in fine if not isinstance(m, nn.Conv2d)] or fine or [m for m,s in maps if s > 1]
+    found = [m for m in fine if not isinstance(m, nn.Conv2d)] or fine
+    found = found or [m for m,side in maps if side > 1]
     if not found: raise ValueError('no convolution puts out a map; Grad-CAM needs one')
     return names[found[0]]
 
-# %% ../nbs/07_gradcam.ipynb #1b230d45
+# %% ../nbs/07_gradcam.ipynb #eac48fe0
 def _map_layer(model, layer):
     try: return model.get_submodule(layer)
     except AttributeError:

@@ -23,7 +23,7 @@ def spread(
     "`k` of `items` at equal distances"
     return [items[i] for i in np.linspace(0, len(items)-1, min(k, len(items)), dtype=int)]
 
-# %% ../nbs/07_interpret.ipynb #0792c858
+# %% ../nbs/07_interpret.ipynb #3c9a887c
 def _sees_softmax(loss_func, c, device):
     "Whether `loss_func` sees no more of N×`c` logits than their SoftMax"
     y = torch.arange(c, device=device)
@@ -44,7 +44,7 @@ def _check_probs(learn, out, log_p, act):
     raise ValueError(f'the loss {name} takes no SoftMax of N×c logits for N labels, so the outputs '
         'are no probabilities; expected a cross-entropy or the like; give act to make them')
 
-# %% ../nbs/07_interpret.ipynb #98636c40
+# %% ../nbs/07_interpret.ipynb #30234011
 def _found(o):
     if isinstance(o, Tensor): return f'{o.dtype} of shape {tuple(o.shape)}'
     return type(o).__name__
@@ -88,7 +88,7 @@ def _predict(learn, dl, act=None, cbs=None):
         raise ValueError(f'the labels are {_found(y)}; expected N whole numbers, a class a picture')
     return _log_probs(learn, out, act),y.as_subclass(Tensor).long()
 
-# %% ../nbs/07_interpret.ipynb #3224b303
+# %% ../nbs/07_interpret.ipynb #b0dbeb4d
 class CachedInterpretation(ClassificationInterpretation):
     "fastai's `ClassificationInterpretation`, with the predictions computed once and kept"
     @classmethod
@@ -98,7 +98,7 @@ class CachedInterpretation(ClassificationInterpretation):
         dl:DataLoader=None, # others instead
         act=None,           # makes N×c probabilities of the outputs; the numbers tell if None
     ):
-        "`preds` (N×c probabilities), `targs` (labels), `losses` (cross-entropies); raises `ValueError`"
+        "`preds` N×c probabilities, `targs` labels, `losses` cross-entropies; raises `ValueError`"
         with _unchanged(learn):
             if dl is None: dl = learn.dls[ds_idx].new(shuffle=False, drop_last=False)
             log_p,targs = _predict(learn, dl, act)
