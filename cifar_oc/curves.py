@@ -8,13 +8,13 @@ Docs: https://cifar-oc.github.io/cifar_oc/curves.html.md"""
 __all__ = ['closed_figure', 'full_legend', 'plot_history', 'plot_runs', 'json_text', 'read_json', 'read_curve', 'read_run',
            'file_sha256', 'check_weights', 'run_groups']
 
-# %% ../nbs/07_curves.ipynb #6ff8cca2
+# %% ../nbs/07_curves.ipynb #63cf2c1c
 import hashlib, json, warnings
 from cycler import cycler
 from matplotlib.ticker import MaxNLocator
 from fastai.vision.all import *
 
-# %% ../nbs/07_curves.ipynb #7f943df1
+# %% ../nbs/07_curves.ipynb #83f420af
 def closed_figure(
     *args,    # rows and columns, as for `plt.subplots`
     **kwargs  # as for `plt.subplots`
@@ -24,7 +24,7 @@ def closed_figure(
     plt.close(fig)
     return fig,axs
 
-# %% ../nbs/07_curves.ipynb #0f558733
+# %% ../nbs/07_curves.ipynb #ef7cbaa4
 def full_legend(
     owner,   # a figure or an `Axes`
     lines,   # what was drawn
@@ -35,7 +35,7 @@ def full_legend(
     texts = owner.legend(lines, ['name']*len(lines), **kwargs).get_texts()
     for text,name in zip(texts, names): text.set(text=name, parse_math=False)
 
-# %% ../nbs/07_curves.ipynb #159b7d5e
+# %% ../nbs/07_curves.ipynb #0a0fcd20
 def _plot_parts(df, what, fmt, ax):
     "Training's and validation's column of `what`, as far as `df` has them, with the last values"
     parts = [('train','training','C0','--'), ('valid','validation','C1','-')]
@@ -68,7 +68,7 @@ def plot_history(
         axs[2].set(xlabel='epoch', ylabel='seconds', title=title)
     return ifnone(fig, axs)
 
-# %% ../nbs/07_curves.ipynb #2f082bf3
+# %% ../nbs/07_curves.ipynb #7b7694f6
 # Okabe and Ito's, which are apart for every eye
 _colours = '#0072b2 #d55e00 #009e73 #cc79a7 #e69f00 #56b4e9 k'.split()
 
@@ -89,7 +89,7 @@ def plot_runs(
     full_legend(fig, lines, names, loc='outside lower center', ncols=2)
     return fig
 
-# %% ../nbs/07_curves.ipynb #3c9abf5c
+# %% ../nbs/07_curves.ipynb #7d1cda55
 def json_text(o, indent=2) -> str:
     "`o` as JSON, with null where a number is NaN or infinite"
     def clean(v):
@@ -111,7 +111,7 @@ def read_json(
             'give a folder that train wrote') from e
     return o
 
-# %% ../nbs/07_curves.ipynb #5a0d71a6
+# %% ../nbs/07_curves.ipynb #10e11a10
 def read_curve(
     folder:Path, # run folder
 ):               # rates and smoothed losses of lr_find; None where the rates were given
@@ -153,7 +153,7 @@ def read_run(
     _check_run(folder, run)
     return run
 
-# %% ../nbs/07_curves.ipynb #5cfc4cea
+# %% ../nbs/07_curves.ipynb #1bfa07fb
 def file_sha256(path:Path) -> str:
     "The checksum of a file, 64 hexadecimal digits"
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -171,7 +171,7 @@ def check_weights(
         raise ValueError(f'{file} does not hold the weights of this run: its sha256 is '
             f'{found[:12]}…, and metrics.json says {str(want)[:12]}…; bring back those of the run')
 
-# %% ../nbs/07_curves.ipynb #2e8519a5
+# %% ../nbs/07_curves.ipynb #12d447d2
 _decides_nothing = {'source', 'seed', 'numbers', 'origin', 'reported', 'start_ratio', 'bs_demo'}
 
 def _kind(run):
@@ -193,7 +193,7 @@ def _alike(runs):
 
 def run_groups(
     runs,   # as `read_run` returns them
-) -> list:  # dicts: mean, spread, lowest and highest accuracy, runs, the configuration, and what differs
+) -> list:  # dicts: mean, spread, lowest, highest, runs, the configuration, and what differs
     "One row for all runs that differ in nothing but their seed and the rates that were found"
     kinds,rows = [kind for kind,_ in _alike(runs)],[]
     keys = dict.fromkeys(k for kind in kinds for k in kind)

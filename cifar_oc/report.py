@@ -60,7 +60,7 @@ def _headline(run, interp):
     if run['rows']: res.append(('after', f"{len(run['rows'])} epochs, the last one's number"))
     if m: res.append(('trained in', f"{m['seconds']:,.0f} s"))
     res += [(k, m[k]) for k in ('machine','precision') if k in m]
-    if nan: res.append(('broken', f'{nan:,} predictions are no numbers; each counts as the first class'))
+    if nan: res.append(('broken', f'{nan:,} predictions are NaN, and count as the first class'))
     return res + [(k, str(cfg[k])) for k in ('data','seed') if cfg.get(k) is not None]
 
 # %% ../nbs/08_report.ipynb #30333ba0
@@ -90,7 +90,8 @@ def _strips(learn, interp, batch):
     losses,top = (o.tolist() for o in interp.top_losses(min(10, len(targs))))
     some = spread(range(len(targs)))
     x,y = (o[:20] for o in learn.dls.train.decode(batch)[:2])
-    lines = [[f'is {v[targs[i]]}', f'said {v[pred[i]]}', f'loss {o:.2f}'] for i,o in zip(top,losses)]
+    said = [[f'is {v[targs[i]]}', f'said {v[pred[i]]}'] for i in top]
+    lines = [o + [f'loss {loss:.2f}'] for o,loss in zip(said, losses)]
     return dict(samples=(interp.pictures(some), [[v[targs[i]]] for i in some]),
         augmented=(as_uint8(x), [[v[i]] for i in y]), top_losses=(interp.pictures(top), lines))
 
@@ -191,7 +192,7 @@ def _check_accuracy(interp, run):
         raise ValueError(f'the weights reach {acc:.2%} on these pictures, but metrics.json says '
             f'{said:.2%}: weights or data are not those of the run; bring those back')
 
-# %% ../nbs/08_report.ipynb #47a00796
+# %% ../nbs/08_report.ipynb #e3f8abb2
 @patch
 def report(self:Learner,
     out:Path=None,  # folder to write to; the run folder for a learner of `train`, else 'report'
