@@ -46,7 +46,7 @@ def new_config(source=None, recipe='course', epochs=None, bs=None, lr_min=None, 
     return dict(source=source and str(source), recipe=str(recipe) if not isinstance(recipe, Recipe) else 'own', epochs=epochs, bs=bs, lr_min=lr_min, lr_max=lr_max, valid=valid, precision=precision, seed=seed,
         augment=augment if r.aug == 'course' else 'albumentations', compile=compile, numbers=json.loads(json.dumps(asdict(r))), data=data)
 
-# %% ../nbs/09_train.ipynb #41d3427f
+# %% ../nbs/09_train.ipynb #257fcb48
 def replace_file(
     path:Path, # file to write; an older one stays until the new one is whole
     write,     # called with the path to write to
@@ -95,7 +95,7 @@ def _machine(device):
 
 # %% ../nbs/09_train.ipynb #79df3273
 def _metrics(cfg, rows, n, device, weights):
-    "What `metrics.json` says: the last epoch's numbers, all that is needed to compare them, and the weights"
+    "What `metrics.json` says: the last epoch's numbers, all that compares them, the weights' sha256"
     last,parts = rows[-1],('cifar_oc','fastai','torch','albumentations')
     result = dict(accuracy=last['valid_accuracy'], loss=last['valid_loss'], valid=cfg['valid'], n=n,
         tta=False, train_accuracy=last['train_accuracy'], seconds=sum(r['seconds'] for r in rows))
@@ -199,7 +199,8 @@ def read_config(out):
     "The checked configuration in the run folder `out`; raises `FileNotFoundError` or `ValueError`"
     file = out/'config.json'
     if not file.exists():
-        raise FileNotFoundError(f'{out} is no run folder, for it has no config.json; give a folder that train wrote')
+        raise FileNotFoundError(f'{out} is no run folder, for it has no config.json; '
+            'give a folder that train wrote')
     try: return new_config(**json.loads(file.read_text(encoding='utf-8')))
     except (TypeError, json.JSONDecodeError, UnicodeDecodeError) as e:
         raise ValueError(f'{file} is no configuration of a run ({e}); begin a new run') from e
@@ -213,7 +214,8 @@ def load_run(
     if not (out/'metrics.json').exists():
         raise ValueError(f'{out} is not finished; go on with cifar-oc-train --resume {out}')
     if not weights.exists():
-        raise FileNotFoundError(f'{out} has no weights; bring its model.safetensors back, or begin a new run')
+        raise FileNotFoundError(f'{out} has no weights; bring its model.safetensors back, '
+            'or begin a new run')
     check_weights(out, read_json(out, 'metrics.json'))
     learn = _learner(cfg, out)
     try: st.load_model(learn.model, weights)
