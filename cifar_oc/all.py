@@ -7,7 +7,9 @@ from .model import *
 from .onecycle import *
 from .recipes import *
 from .learner import *
+from .curves import *
 from .interpret import *
+from .gradcam import *
 from .report import *
 from .train import *
 from .bench import *

@@ -115,6 +115,17 @@ def _command(recipes, seeds, source, valid, compile, **given):
     return shlex.join(['cifar-oc-bench', *chain(*options), *['--compile']*compile])
 
 # %% ../nbs/10_bench.ipynb #eb967315
+def _plan(recipes, seeds, runs, shared):
+    "Recipes as file names; name, folder and arguments of each run; raises `ValueError`"
+    names = [recipe_name(r) for r in recipes]
+    files = [folder_name(n) for n in names]
+    if not (names and len(seeds)) or len(set(files)) < len(names) or len(set(seeds)) < len(seeds):
+        given = f"recipes are {', '.join(names)} and seeds {', '.join(map(str, seeds))}"
+        raise ValueError(f'{given}; give one or more of each, each once')
+    return files,[(n, Path(runs).expanduser()/f'{file}-seed{s}', shared | dict(recipe=r, seed=s))
+        for s in seeds for n,file,r in zip(names, files, recipes)]
+
+# %% ../nbs/10_bench.ipynb #094e9842
 def bench(
     recipes=('course','best'), # as for `get_recipe`
     seeds=(0,1,2),             # 0 to 2³²-1 each
@@ -124,21 +135,15 @@ def bench(
     valid='test',              # as for `train`
     precision:str=None,        # as for `train`
     runs='runs/bench',         # folder of the run folders
-    out=None,                  # JSON file to write, and a PNG; results/accuracy/<recipes>.json if None
+    out=None,                  # JSON file, and a PNG; results/accuracy/<recipes>.json if None
     compile:bool=False,        # as for `train`
 ) -> list:                     # the runs, as in the JSON
-    "Train each of `recipes` on each of `seeds`, or go on where that was cut; raises what `train` raises"
-    names,runs = [recipe_name(r) for r in recipes],Path(runs).expanduser()
-    folders = [folder_name(n) for n in names]
-    if not (names and len(seeds)) or len(set(folders)) < len(names) or len(set(seeds)) < len(seeds):
-        given = f"recipes are {', '.join(names)} and seeds {', '.join(map(str, seeds))}"
-        raise ValueError(f'{given}; give one or more of each, each once')
-    out = Path(out or f"results/accuracy/{'+'.join(folders)}.json").expanduser()
-    if out.suffix != '.json': raise ValueError(f'out is {out}; give a name that ends in .json')
+    "Each of `recipes` on each of `seeds`, or on from where that was cut; raises what `train` raises"
     shared = dict(source=source, epochs=epochs, bs=bs, valid=valid)
     shared |= dict(precision=precision, compile=compile)
-    todo = [(n, runs/f'{folder}-seed{s}', shared | dict(recipe=r, seed=s))
-        for s in seeds for n,folder,r in zip(names, folders, recipes)]
+    files,todo = _plan(recipes, seeds, runs, shared)
+    out = Path(out or f"results/accuracy/{'+'.join(files)}.json").expanduser()
+    if out.suffix != '.json': raise ValueError(f'out is {out}; give a name that ends in .json')
     for _,folder,args in todo: _check(folder, new_config(**args))
     out.parent.mkdir(parents=True, exist_ok=True)
     command,entries = _command(recipes, seeds, **shared),[]

@@ -8,13 +8,13 @@ Docs: https://cifar-oc.github.io/cifar_oc/curves.html.md"""
 __all__ = ['closed_figure', 'full_legend', 'plot_history', 'plot_runs', 'json_text', 'read_json', 'read_curve', 'read_run',
            'file_sha256', 'check_weights', 'run_groups']
 
-# %% ../nbs/07_curves.ipynb #63cf2c1c
+# %% ../nbs/07_curves.ipynb #8353f23c
 import hashlib, json, warnings
 from cycler import cycler
 from matplotlib.ticker import MaxNLocator
 from fastai.vision.all import *
 
-# %% ../nbs/07_curves.ipynb #83f420af
+# %% ../nbs/07_curves.ipynb #6c05e259
 def closed_figure(
     *args,    # rows and columns, as for `plt.subplots`
     **kwargs  # as for `plt.subplots`
@@ -24,7 +24,7 @@ def closed_figure(
     plt.close(fig)
     return fig,axs
 
-# %% ../nbs/07_curves.ipynb #ef7cbaa4
+# %% ../nbs/07_curves.ipynb #421b3af3
 def full_legend(
     owner,   # a figure or an `Axes`
     lines,   # what was drawn
@@ -35,7 +35,7 @@ def full_legend(
     texts = owner.legend(lines, ['name']*len(lines), **kwargs).get_texts()
     for text,name in zip(texts, names): text.set(text=name, parse_math=False)
 
-# %% ../nbs/07_curves.ipynb #0a0fcd20
+# %% ../nbs/07_curves.ipynb #d8f522ca
 def _plot_parts(df, what, fmt, ax):
     "Training's and validation's column of `what`, as far as `df` has them, with the last values"
     parts = [('train','training','C0','--'), ('valid','validation','C1','-')]
@@ -68,7 +68,7 @@ def plot_history(
         axs[2].set(xlabel='epoch', ylabel='seconds', title=title)
     return ifnone(fig, axs)
 
-# %% ../nbs/07_curves.ipynb #7b7694f6
+# %% ../nbs/07_curves.ipynb #44b9aa50
 # Okabe and Ito's, which are apart for every eye
 _colours = '#0072b2 #d55e00 #009e73 #cc79a7 #e69f00 #56b4e9 k'.split()
 
@@ -89,7 +89,7 @@ def plot_runs(
     full_legend(fig, lines, names, loc='outside lower center', ncols=2)
     return fig
 
-# %% ../nbs/07_curves.ipynb #7d1cda55
+# %% ../nbs/07_curves.ipynb #7686c2df
 def json_text(o, indent=2) -> str:
     "`o` as JSON, with null where a number is NaN or infinite"
     def clean(v):
@@ -111,7 +111,7 @@ def read_json(
             'give a folder that train wrote') from e
     return o
 
-# %% ../nbs/07_curves.ipynb #10e11a10
+# %% ../nbs/07_curves.ipynb #c25fe168
 def read_curve(
     folder:Path, # run folder
 ):               # rates and smoothed losses of lr_find; None where the rates were given
@@ -124,12 +124,13 @@ def _check_run(folder, run):
     cfg,m = run['config'],run['metrics']
     keys = [k for k in ('seed','epochs','valid','data','precision') if k in cfg]
     said = [('config.json', k, cfg[k]) for k in keys]
-    said.append(('history.csv', 'accuracy', float(run['rows'][-1]['valid_accuracy'])))
+    said += [('history.csv', k, run['rows'][-1][f'valid_{k}']) for k in ('accuracy','loss')]
     for file,k,v in said:
-        same = abs(v - m[k]) < 1e-4 if k == 'accuracy' else m.get(k, v) == v
-        if not same: raise ValueError(f'{file} says {k} {v}, and metrics.json {m[k]}: '
+        rounded = file == 'history.csv' and np.isclose(v, m[k], rtol=1e-4, equal_nan=True)
+        if not rounded and m.get(k, v) != v: raise ValueError(f'{file} says {k} {v}, and metrics.json {m[k]}: '
             f'the files in {folder} are not those of the run; bring those back')
 
+# %% ../nbs/07_curves.ipynb #c7bb5a10
 def read_run(
     folder:Path, # run folder that `train` wrote and finished
 ) -> dict:       # config and metrics (dicts), rows (of the history), curve (as `read_curve`)
@@ -146,14 +147,14 @@ def read_run(
         run = dict(config=config, metrics=metrics, rows=rows, curve=read_curve(folder))
         [config[k] for k in ('recipe','epochs','bs','valid','seed')]
         numbers = *(metrics[k] for k in ('accuracy','loss','n')), config['lr_min'], config['lr_max']
-        [float(o) for o in (*numbers, rows[-1]['valid_accuracy'])]
+        [float(o) for o in (*numbers, rows[-1]['valid_accuracy'], rows[-1]['valid_loss'])]
     except (ValueError, TypeError, LookupError) as e:
         raise ValueError(f'{folder} holds files that are not those of a run '
             f'({type(e).__name__}: {e}); give a folder that train wrote') from e
     _check_run(folder, run)
     return run
 
-# %% ../nbs/07_curves.ipynb #1bfa07fb
+# %% ../nbs/07_curves.ipynb #aa7fe95b
 def file_sha256(path:Path) -> str:
     "The checksum of a file, 64 hexadecimal digits"
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -171,7 +172,7 @@ def check_weights(
         raise ValueError(f'{file} does not hold the weights of this run: its sha256 is '
             f'{found[:12]}…, and metrics.json says {str(want)[:12]}…; bring back those of the run')
 
-# %% ../nbs/07_curves.ipynb #12d447d2
+# %% ../nbs/07_curves.ipynb #9b9b5d6b
 _decides_nothing = {'source', 'seed', 'numbers', 'origin', 'reported', 'start_ratio', 'bs_demo'}
 
 def _kind(run):
@@ -191,6 +192,7 @@ def _alike(runs):
         groups.setdefault(key, (kind, []))[1].append(r['metrics']['accuracy'])
     return groups.values()
 
+# %% ../nbs/07_curves.ipynb #ff06c236
 def run_groups(
     runs,   # as `read_run` returns them
 ) -> list:  # dicts: mean, spread, lowest, highest, runs, the configuration, and what differs

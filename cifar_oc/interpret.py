@@ -23,7 +23,7 @@ def spread(
     "`k` of `items` at equal distances"
     return [items[i] for i in np.linspace(0, len(items)-1, min(k, len(items)), dtype=int)]
 
-# %% ../nbs/07_interpret.ipynb #3c9a887c
+# %% ../nbs/07_interpret.ipynb #91e24dd9
 def _sees_softmax(loss_func, c, device):
     "Whether `loss_func` sees no more of N×`c` logits than their SoftMax"
     y = torch.arange(c, device=device)
@@ -44,7 +44,7 @@ def _check_probs(learn, out, log_p, act):
     raise ValueError(f'the loss {name} takes no SoftMax of N×c logits for N labels, so the outputs '
         'are no probabilities; expected a cross-entropy or the like; give act to make them')
 
-# %% ../nbs/07_interpret.ipynb #30234011
+# %% ../nbs/07_interpret.ipynb #29febfb9
 def _found(o):
     if isinstance(o, Tensor): return f'{o.dtype} of shape {tuple(o.shape)}'
     return type(o).__name__
@@ -64,6 +64,11 @@ def _log_probs(learn, out, act=None):
     return log_p
 
 # %% ../nbs/07_interpret.ipynb #b7e3b3ec
+def _warn_of_nan(preds, vocab):
+    if n := int(preds.isnan().any(1).sum()):
+        warnings.warn(f'{n:,} of {len(preds):,} predictions are no numbers (NaN), and count as '
+            f'{vocab[0]}, the first class; look for NaN in weights and data', stacklevel=3)
+
 @contextmanager
 def _unchanged(learn):
     "Leave `learn`, its callbacks, its network's mode and every random state as they were"
@@ -88,7 +93,7 @@ def _predict(learn, dl, act=None, cbs=None):
         raise ValueError(f'the labels are {_found(y)}; expected N whole numbers, a class a picture')
     return _log_probs(learn, out, act),y.as_subclass(Tensor).long()
 
-# %% ../nbs/07_interpret.ipynb #b0dbeb4d
+# %% ../nbs/07_interpret.ipynb #f5b5f1bb
 class CachedInterpretation(ClassificationInterpretation):
     "fastai's `ClassificationInterpretation`, with the predictions computed once and kept"
     @classmethod
@@ -104,9 +109,7 @@ class CachedInterpretation(ClassificationInterpretation):
             log_p,targs = _predict(learn, dl, act)
         self = cls(learn, dl, -log_p.gather(1, targs[:,None])[:,0], act)
         self.preds,self.targs = log_p.exp(),targs
-        if n := int(self.preds.isnan().any(1).sum()):
-            warnings.warn(f'{n:,} of {len(targs):,} predictions are no numbers (NaN), and count as '
-                f'{self.vocab[0]}, the first class; look for NaN in weights and data', stacklevel=2)
+        _warn_of_nan(self.preds, self.vocab)
         return self
     def __getitem__(self, idxs):
         idxs = idxs.tolist() if isinstance(idxs, Tensor) else list(L(idxs))

@@ -117,6 +117,7 @@ def _run_figures(learn, run):
         plot_one_cycle(**cycle, ax=ax)
         yield 'one_cycle', 'Learning rate and momentum over the epochs and steps', fig
 
+# %% ../nbs/08_report.ipynb #7fd20601
 def _figures(learn, interp, run, batch, layer):
     "Name, description and figure of every plot"
     def made(f, *args, **kwargs):
@@ -192,7 +193,7 @@ def _check_accuracy(interp, run):
         raise ValueError(f'the weights reach {acc:.2%} on these pictures, but metrics.json says '
             f'{said:.2%}: weights or data are not those of the run; bring those back')
 
-# %% ../nbs/08_report.ipynb #e3f8abb2
+# %% ../nbs/08_report.ipynb #7978ce85
 @patch
 def report(self:Learner,
     out:Path=None,  # folder to write to; the run folder for a learner of `train`, else 'report'

@@ -46,7 +46,7 @@ def new_config(source=None, recipe='course', epochs=None, bs=None, lr_min=None, 
     return dict(source=source and str(source), recipe=str(recipe) if not isinstance(recipe, Recipe) else 'own', epochs=epochs, bs=bs, lr_min=lr_min, lr_max=lr_max, valid=valid, precision=precision, seed=seed,
         augment=augment if r.aug == 'course' else 'albumentations', compile=compile, numbers=json.loads(json.dumps(asdict(r))), data=data)
 
-# %% ../nbs/09_train.ipynb #257fcb48
+# %% ../nbs/09_train.ipynb #2e7124e7
 def replace_file(
     path:Path, # file to write; an older one stays until the new one is whole
     write,     # called with the path to write to
@@ -205,6 +205,7 @@ def read_config(out):
     except (TypeError, json.JSONDecodeError, UnicodeDecodeError) as e:
         raise ValueError(f'{file} is no configuration of a run ({e}); begin a new run') from e
 
+# %% ../nbs/09_train.ipynb #072adeae
 def load_run(
     out:Path, # run folder of a finished run
 ) -> Learner:
@@ -224,6 +225,7 @@ def load_run(
             'bring back those of the run') from e
     return learn
 
+# %% ../nbs/09_train.ipynb #c0780514
 def resume(
     out:Path,         # run folder of a stopped run
     report:bool=True, # as in `train`
