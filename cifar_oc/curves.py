@@ -8,13 +8,13 @@ Docs: https://cifar-oc.github.io/cifar_oc/curves.html.md"""
 __all__ = ['closed_figure', 'full_legend', 'plot_history', 'plot_runs', 'json_text', 'read_json', 'read_curve', 'read_run',
            'file_sha256', 'check_weights', 'run_groups']
 
-# %% ../nbs/07_curves.ipynb #8353f23c
+# %% ../nbs/07_curves.ipynb #3d3963c2
 import hashlib, json, warnings
 from cycler import cycler
 from matplotlib.ticker import MaxNLocator
 from fastai.vision.all import *
 
-# %% ../nbs/07_curves.ipynb #6c05e259
+# %% ../nbs/07_curves.ipynb #993462d8
 def closed_figure(
     *args,    # rows and columns, as for `plt.subplots`
     **kwargs  # as for `plt.subplots`
@@ -24,7 +24,7 @@ def closed_figure(
     plt.close(fig)
     return fig,axs
 
-# %% ../nbs/07_curves.ipynb #421b3af3
+# %% ../nbs/07_curves.ipynb #104297fc
 def full_legend(
     owner,   # a figure or an `Axes`
     lines,   # what was drawn
@@ -35,7 +35,7 @@ def full_legend(
     texts = owner.legend(lines, ['name']*len(lines), **kwargs).get_texts()
     for text,name in zip(texts, names): text.set(text=name, parse_math=False)
 
-# %% ../nbs/07_curves.ipynb #d8f522ca
+# %% ../nbs/07_curves.ipynb #10ba1171
 def _plot_parts(df, what, fmt, ax):
     "Training's and validation's column of `what`, as far as `df` has them, with the last values"
     parts = [('train','training','C0','--'), ('valid','validation','C1','-')]
@@ -68,7 +68,7 @@ def plot_history(
         axs[2].set(xlabel='epoch', ylabel='seconds', title=title)
     return ifnone(fig, axs)
 
-# %% ../nbs/07_curves.ipynb #44b9aa50
+# %% ../nbs/07_curves.ipynb #1b00d2a7
 # Okabe and Ito's, which are apart for every eye
 _colours = '#0072b2 #d55e00 #009e73 #cc79a7 #e69f00 #56b4e9 k'.split()
 
@@ -89,7 +89,7 @@ def plot_runs(
     full_legend(fig, lines, names, loc='outside lower center', ncols=2)
     return fig
 
-# %% ../nbs/07_curves.ipynb #7686c2df
+# %% ../nbs/07_curves.ipynb #4ca367b8
 def json_text(o, indent=2) -> str:
     "`o` as JSON, with null where a number is NaN or infinite"
     def clean(v):
@@ -111,7 +111,7 @@ def read_json(
             'give a folder that train wrote') from e
     return o
 
-# %% ../nbs/07_curves.ipynb #c25fe168
+# %% ../nbs/07_curves.ipynb #bbbdd9ef
 def read_curve(
     folder:Path, # run folder
 ):               # rates and smoothed losses of lr_find; None where the rates were given
@@ -127,10 +127,11 @@ def _check_run(folder, run):
     said += [('history.csv', k, run['rows'][-1][f'valid_{k}']) for k in ('accuracy','loss')]
     for file,k,v in said:
         rounded = file == 'history.csv' and np.isclose(v, m[k], rtol=1e-4, equal_nan=True)
-        if not rounded and m.get(k, v) != v: raise ValueError(f'{file} says {k} {v}, and metrics.json {m[k]}: '
-            f'the files in {folder} are not those of the run; bring those back')
+        if rounded or m.get(k, v) == v: continue
+        raise ValueError(f'{file} says {k} {v}, and metrics.json {m[k]}: the files in {folder} '
+            'are not those of the run; bring those back')
 
-# %% ../nbs/07_curves.ipynb #c7bb5a10
+# %% ../nbs/07_curves.ipynb #3c7c664b
 def read_run(
     folder:Path, # run folder that `train` wrote and finished
 ) -> dict:       # config and metrics (dicts), rows (of the history), curve (as `read_curve`)
@@ -154,7 +155,7 @@ def read_run(
     _check_run(folder, run)
     return run
 
-# %% ../nbs/07_curves.ipynb #aa7fe95b
+# %% ../nbs/07_curves.ipynb #2df7d031
 def file_sha256(path:Path) -> str:
     "The checksum of a file, 64 hexadecimal digits"
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -172,7 +173,7 @@ def check_weights(
         raise ValueError(f'{file} does not hold the weights of this run: its sha256 is '
             f'{found[:12]}…, and metrics.json says {str(want)[:12]}…; bring back those of the run')
 
-# %% ../nbs/07_curves.ipynb #9b9b5d6b
+# %% ../nbs/07_curves.ipynb #7f051f4d
 _decides_nothing = {'source', 'seed', 'numbers', 'origin', 'reported', 'start_ratio', 'bs_demo'}
 
 def _kind(run):
@@ -192,17 +193,21 @@ def _alike(runs):
         groups.setdefault(key, (kind, []))[1].append(r['metrics']['accuracy'])
     return groups.values()
 
-# %% ../nbs/07_curves.ipynb #ff06c236
+# %% ../nbs/07_curves.ipynb #ab22fb1e
 def run_groups(
     runs,   # as `read_run` returns them
 ) -> list:  # dicts: mean, spread, lowest, highest, runs, the configuration, and what differs
     "One row for all runs that differ in nothing but their seed and the rates that were found"
-    kinds,rows = [kind for kind,_ in _alike(runs)],[]
-    keys = dict.fromkeys(k for kind in kinds for k in kind)
+    groups,rows = _alike(runs),[]
+    keys = dict.fromkeys(k for kind,_ in groups for k in kind)
     given = set().union(*(r['config'] for r in runs))
-    shown = [k for k in keys if k in given or len({o.get(k) for o in kinds}) > 1]
-    for kind,acc in _alike(runs):
+    def differs(k):  # where the name is the same
+        values = {(kind['recipe'], kind[k]) for kind,_ in groups if k in kind}
+        return len(values) > len({name for name,_ in values})
+    shown = [k for k in keys if k in given or differs(k)]
+    for kind,acc in groups:
         spread = f'{100*np.std(acc, ddof=1):.2f} points' if len(acc) > 1 else 'one run'
-        rows.append(dict(mean=f'{np.mean(acc):.2%}', spread=spread, lowest=f'{min(acc):.2%}',
-            highest=f'{max(acc):.2%}', runs=len(acc), **{k: kind.get(k, '') for k in shown}))
+        row = dict(mean=f'{np.mean(acc):.2%}', spread=spread, lowest=f'{min(acc):.2%}',
+            highest=f'{max(acc):.2%}', runs=len(acc))
+        rows.append(row | {f'recipe_{k}' if k in row else k: kind.get(k, '') for k in shown})
     return rows
