@@ -1,4 +1,4 @@
-"""What a network takes for what, how sure it is, and where it looks
+"""What a network takes for what, and how sure it is
 
 Docs: https://cifar-oc.github.io/cifar_oc/interpret.html.md"""
 
@@ -23,7 +23,7 @@ def spread(
     "`k` of `items` at equal distances"
     return [items[i] for i in np.linspace(0, len(items)-1, min(k, len(items)), dtype=int)]
 
-# %% ../nbs/07_interpret.ipynb #91e24dd9
+# %% ../nbs/07_interpret.ipynb #10e3cb1a
 def _sees_softmax(loss_func, c, device):
     "Whether `loss_func` sees no more of N×`c` logits than their SoftMax"
     y = torch.arange(c, device=device)
@@ -44,7 +44,7 @@ def _check_probs(learn, out, log_p, act):
     raise ValueError(f'the loss {name} takes no SoftMax of N×c logits for N labels, so the outputs '
         'are no probabilities; expected a cross-entropy or the like; give act to make them')
 
-# %% ../nbs/07_interpret.ipynb #29febfb9
+# %% ../nbs/07_interpret.ipynb #3d27d41a
 def _found(o):
     if isinstance(o, Tensor): return f'{o.dtype} of shape {tuple(o.shape)}'
     return type(o).__name__
@@ -93,7 +93,7 @@ def _predict(learn, dl, act=None, cbs=None):
         raise ValueError(f'the labels are {_found(y)}; expected N whole numbers, a class a picture')
     return _log_probs(learn, out, act),y.as_subclass(Tensor).long()
 
-# %% ../nbs/07_interpret.ipynb #f5b5f1bb
+# %% ../nbs/07_interpret.ipynb #d4d44bdf
 class CachedInterpretation(ClassificationInterpretation):
     "fastai's `ClassificationInterpretation`, with the predictions computed once and kept"
     @classmethod
