@@ -23,14 +23,16 @@ def spread(
     "`k` of `items` at equal distances"
     return [items[i] for i in np.linspace(0, len(items)-1, min(k, len(items)), dtype=int)]
 
-# %% ../nbs/07_interpret.ipynb #10e3cb1a
+# %% ../nbs/07_interpret.ipynb #9db6c34b
 def _sees_softmax(loss_func, c, device):
     "Whether `loss_func` sees no more of N×`c` logits than their SoftMax"
     y = torch.arange(c, device=device)
-    x = torch.linspace(0, .5, c, device=device).repeat(c, 1)
-    try: a,b = (torch.as_tensor(loss_func(x + d, y)).float().mean().item() for d in (0,.5))
+    x,right = torch.linspace(0, .5, c, device=device).repeat(c, 1),torch.eye(c, device=device)
+    def loss(x): return torch.as_tensor(loss_func(x, y)).float().mean().item()
+    try: a,b = loss(x), loss(x + .5)
     except Exception: return False  # it takes no N×c logits with N labels
-    return abs(a - b) < .02*(1 + abs(a))
+    content = loss(2*right) == loss(4*right)  # as a hinge is
+    return abs(a - b) < .02*(1 + abs(a)) and not content
 
 def _check_probs(learn, out, log_p, act):
     "Raises `ValueError` unless `out` is what `log_p` takes it for; no row may be NaN"
@@ -44,7 +46,7 @@ def _check_probs(learn, out, log_p, act):
     raise ValueError(f'the loss {name} takes no SoftMax of N×c logits for N labels, so the outputs '
         'are no probabilities; expected a cross-entropy or the like; give act to make them')
 
-# %% ../nbs/07_interpret.ipynb #3d27d41a
+# %% ../nbs/07_interpret.ipynb #57f43c02
 def _found(o):
     if isinstance(o, Tensor): return f'{o.dtype} of shape {tuple(o.shape)}'
     return type(o).__name__
@@ -93,7 +95,7 @@ def _predict(learn, dl, act=None, cbs=None):
         raise ValueError(f'the labels are {_found(y)}; expected N whole numbers, a class a picture')
     return _log_probs(learn, out, act),y.as_subclass(Tensor).long()
 
-# %% ../nbs/07_interpret.ipynb #d4d44bdf
+# %% ../nbs/07_interpret.ipynb #846c6a0b
 class CachedInterpretation(ClassificationInterpretation):
     "fastai's `ClassificationInterpretation`, with the predictions computed once and kept"
     @classmethod
