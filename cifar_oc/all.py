@@ -8,7 +8,9 @@ from .onecycle import *
 from .recipes import *
 from .learner import *
 from .history import *
+from .curves import *
 from .interpret import *
+from .gradcam import *
 from .report import *
 from .train import *
 from .bench import *

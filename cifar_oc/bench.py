@@ -8,13 +8,14 @@ Docs: https://cifar-oc.github.io/cifar_oc/bench.html.md"""
 __all__ = ['mean_interval', 'accuracy_table', 'paired_table', 'plot_accuracy', 'bench']
 
 # %% ../nbs/10_bench.ipynb #f68439f4
-import json, shlex
+import shlex
 from itertools import chain
 from scipy import stats
 from fastai.vision.all import *
 from .recipes import *
-from .learner import replace_text
-from .train import new_config, read_config, resume, train
+from .history import replace_file, replace_text
+from .curves import *
+from .train import folder_name, new_config, read_config, resume, train
 
 # %% ../nbs/10_bench.ipynb #cecaedc0
 def mean_interval(xs) -> dict:
@@ -30,7 +31,11 @@ def accuracy_table(
 ) -> pd.DataFrame:  # a row a recipe, accuracies in percent
     "Number of runs, mean, standard deviation, 95 % interval and extremes of the last epoch's accuracy, and the median of the seconds"
     df = pd.DataFrame(runs)
-    rows = {k: mean_interval(100*g.accuracy) | dict(lowest=100*g.accuracy.min(), highest=100*g.accuracy.max(), epochs=g.epochs.iloc[0], seconds=g.seconds.median()) for k,g in df.groupby('recipe', sort=False)}
+    def row(acc, g):
+        extremes = dict(lowest=acc.min(), highest=acc.max())
+        costs = dict(epochs=g.epochs.iloc[0], seconds=g.seconds.median())
+        return mean_interval(acc) | extremes | costs
+    rows = {k: row(100*g.accuracy, g) for k,g in df.groupby('recipe', sort=False)}
     return pd.DataFrame(rows.values(), index=pd.Index(rows, name='recipe'))
 
 def paired_table(
@@ -46,51 +51,81 @@ def paired_table(
 def plot_accuracy(
     runs,      # as for `accuracy_table`, and the accuracies of all epochs as `curve`
     axs=None,  # two `Axes`; a new figure if None
-):
-    "Every run as a dot, with mean and 95 % interval, and the mean accuracy over the epochs; returns the `Axes`"
-    t,df = accuracy_table(runs),pd.DataFrame(runs)
-    if axs is None: axs = plt.subplots(1, 2, figsize=(11, 1.6 + .5*len(t)), layout='constrained')[1]
+):             # `axs`, or the new figure
+    "Every run as a dot, with mean and 95 % interval, and the mean accuracy over the epochs"
+    t,df,fig,lines = accuracy_table(runs),pd.DataFrame(runs),None,[]
+    if axs is None: fig,axs = closed_figure(1, 2, figsize=(11, 1.6 + .5*len(t)))
     for i,(k,r) in enumerate(t.iterrows()):
         g,c = df[df.recipe == k],f'C{i}'
         axs[0].plot(100*g.accuracy, [i]*len(g), 'o', c=c, alpha=.5, mec='none')
-        axs[0].errorbar(r['mean'], i+.25, xerr=None if np.isnan(r.low) else r.high - r['mean'], fmt='|', c=c, capsize=3)
-        axs[0].annotate(f"{r['mean']:.2f}", (r['mean'], i+.25), xytext=(0,4), textcoords='offset points', ha='center', size=9)
-        if 'curve' in g: axs[1].plot(np.arange(1, r.epochs+1), 100*np.mean(g.curve.tolist(), 0), c=c, marker='.', ms=4, label=k)
-    axs[0].set(yticks=range(len(t)), yticklabels=t.index, ylim=(-.5, len(t)-.2), xlabel='accuracy after the last epoch, %', title='Runs, mean and 95 % interval')
+        half = None if np.isnan(r.low) else r.high - r['mean']
+        axs[0].errorbar(r['mean'], i+.25, xerr=half, fmt='|', c=c, capsize=3)
+        above = dict(xytext=(0,4), textcoords='offset points', ha='center', size=9)
+        axs[0].annotate(f"{r['mean']:.2f}", (r['mean'], i+.25), **above)
+        if 'curve' not in g: continue
+        mean = 100*np.mean(g.curve.tolist(), 0)
+        lines.append((axs[1].plot(np.arange(len(mean)) + 1, mean, c=c, marker='.', ms=4)[0], k))
+    axs[0].set(ylim=(-.5, len(t)-.2), xlabel='accuracy after the last epoch, %')
+    axs[0].set_yticks(range(len(t)), t.index, parse_math=False)
+    axs[0].set_title('Runs, mean and 95 % interval')
     axs[0].invert_yaxis()
     axs[0].margins(x=.1)
     axs[1].set(xlabel='epoch', ylabel='accuracy, %', title='Mean over the epochs')
-    axs[1].legend(fontsize=8)
-    return axs
+    if lines: full_legend(axs[1], *zip(*lines), fontsize=8)
+    return ifnone(fig, axs)
 
 # %% ../nbs/10_bench.ipynb #276befc4
 def _check(folder, want):
-    "Raises `ValueError` unless the run in `folder`, if there is one, is of the configuration `want`"
+    "Raises `ValueError` unless the run in `folder`, if there is one, is what `want` describes"
     if not folder.exists(): return
-    have = read_config(folder)
-    wrong = [k for k,v in want.items() if k not in ('data','lr_min','lr_max') and have[k] != v]
-    if wrong: raise ValueError(f"{folder} was made with {', '.join(f'{k} {have[k]!r}, not {want[k]!r}' for k in wrong[:3])}; give another folder for runs, or remove it")
+    other = ('numbers','data','lr_min','lr_max')  # in `numbers` are the rates that were given
+    have,want = (o['numbers'] | {k:v for k,v in o.items() if k not in other}
+        for o in (read_config(folder), want))
+    wrong = [k for k,v in want.items() if have[k] != v]
+    if not wrong: return
+    said = ', '.join(f'{k} {have[k]!r}, not {want[k]!r}' for k in wrong[:3])
+    raise ValueError(f'{folder} was made with {said}; give another folder for runs, or remove it')
 
 def _entry(name, folder):
     "What the JSON says of the finished run in `folder`"
-    m,cfg = (json.loads((folder/f'{o}.json').read_text(encoding='utf-8')) for o in ('metrics','config'))
-    h = pd.read_csv(folder/'history.csv')
-    return dict(recipe=name, seed=m['seed'], epochs=m['epochs'], accuracy=m['accuracy'], seconds=round(m['seconds'], 2), tta=m['tta'], valid=m['valid'], n=m['n'], precision=m['precision'],
-        lr_min=cfg['lr_min'], lr_max=cfg['lr_max'], curve=h.valid_accuracy.tolist()), m
+    run = read_run(folder)
+    m,rates = run['metrics'],{k: run['config'][k] for k in ('lr_min','lr_max')}
+    said = {k: m[k] for k in ('seed','epochs','accuracy','seconds','tta','valid','n','precision')}
+    curve = [r['valid_accuracy'] for r in run['rows']]
+    said |= rates | dict(seconds=round(m['seconds'], 2), curve=curve)
+    return dict(recipe=name) | said, m
 
 # %% ../nbs/10_bench.ipynb #29bf4a4f
 def _write(out, command, entries):
     "Write the JSON and the picture of what is finished"
     runs,ms = zip(*entries)
     def one(k): return ' and '.join(dict.fromkeys(m[k] for m in ms))
-    replace_text(out, json.dumps(dict(data=one('data'), machine=one('machine'), versions=ms[-1]['versions'], command=command, runs=runs), indent=1) + '\n')
-    fig = plot_accuracy(runs)[0].figure
-    fig.savefig(f'{out}.new', dpi=100, format='png')
-    os.replace(f'{out}.new', out.with_suffix('.png'))
-    plt.close(fig)
+    made = dict(data=one('data'), machine=one('machine'), versions=ms[-1]['versions'])
+    replace_text(out, json_text(made | dict(command=command, runs=runs), indent=1))
+    fig = plot_accuracy(runs)
+    replace_file(out.with_suffix('.png'), lambda new: fig.savefig(new, dpi=100, format='png'))
     return list(runs)
 
+def _command(recipes, seeds, source, valid, compile, **given):
+    "The command line of these runs"
+    listed = dict(recipes=','.join(map(str, recipes)), seeds=','.join(map(str, seeds)))
+    given = listed | dict(source=source and Path(source).name) | given
+    if valid != 'test': given['valid'] = valid
+    options = ((f'--{k}', str(v)) for k,v in given.items() if v is not None)
+    return shlex.join(['cifar-oc-bench', *chain(*options), *['--compile']*compile])
+
 # %% ../nbs/10_bench.ipynb #eb967315
+def _plan(recipes, seeds, runs, shared):
+    "Recipes as file names; name, folder and arguments of each run; raises `ValueError`"
+    names = [recipe_name(r) for r in recipes]
+    files = [folder_name(n) for n in names]
+    if not (names and len(seeds)) or len(set(files)) < len(names) or len(set(seeds)) < len(seeds):
+        given = f"recipes are {', '.join(names)} and seeds {', '.join(map(str, seeds))}"
+        raise ValueError(f'{given}; give one or more of each, each once')
+    return files,[(n, Path(runs).expanduser()/f'{file}-seed{s}', shared | dict(recipe=r, seed=s))
+        for s in seeds for n,file,r in zip(names, files, recipes)]
+
+# %% ../nbs/10_bench.ipynb #094e9842
 def bench(
     recipes=('course','best'), # as for `get_recipe`
     seeds=(0,1,2),             # 0 to 2³²-1 each
@@ -100,19 +135,18 @@ def bench(
     valid='test',              # as for `train`
     precision:str=None,        # as for `train`
     runs='runs/bench',         # folder of the run folders
-    out=None,                  # JSON file to write, with a PNG beside it; results/accuracy/<recipes>.json if None
+    out=None,                  # JSON file, and a PNG; results/accuracy/<recipes>.json if None
     compile:bool=False,        # as for `train`
 ) -> list:                     # the runs, as in the JSON
-    "Train each of `recipes` on each of `seeds`, going on where an earlier call was cut; raises what `train` raises"
-    names,runs = [recipe_name(r) for r in recipes],Path(runs).expanduser()
-    if not (names and len(seeds)) or len(set(names)) < len(names) or len(set(seeds)) < len(seeds): raise ValueError(f"recipes are {', '.join(names)} and seeds {', '.join(map(str, seeds))}; give one or more of each, each once")
-    out = Path(out or f"results/accuracy/{'+'.join(names)}.json").expanduser()
+    "Each of `recipes` on each of `seeds`, or on from where that was cut; raises what `train` raises"
+    shared = dict(source=source, epochs=epochs, bs=bs, valid=valid)
+    shared |= dict(precision=precision, compile=compile)
+    files,todo = _plan(recipes, seeds, runs, shared)
+    out = Path(out or f"results/accuracy/{'+'.join(files)}.json").expanduser()
     if out.suffix != '.json': raise ValueError(f'out is {out}; give a name that ends in .json')
-    todo = [(n, runs/f'{n}-seed{s}', dict(source=source, recipe=r, epochs=epochs, bs=bs, valid=valid, precision=precision, seed=s, compile=compile)) for s in seeds for n,r in zip(names, recipes)]
     for _,folder,args in todo: _check(folder, new_config(**args))
     out.parent.mkdir(parents=True, exist_ok=True)
-    given = dict(recipes=','.join(map(str, recipes)), seeds=','.join(map(str, seeds)), source=source and Path(source).name, epochs=epochs, bs=bs, valid=None if valid == 'test' else valid, precision=precision)
-    command,entries = shlex.join(['cifar-oc-bench', *chain.from_iterable((f'--{k}', str(v)) for k,v in given.items() if v is not None), *['--compile']*compile]),[]
+    command,entries = _command(recipes, seeds, **shared),[]
     for i,(name,folder,args) in enumerate(todo):
         print(f'\n{name}, seed {args["seed"]}: run {i+1} of {len(todo)}', flush=True)
         if not folder.exists(): train(**args, out=folder, report=False)

@@ -13,8 +13,12 @@ from contextlib import contextmanager, nullcontext
 
 # %% ../nbs/11_cli.ipynb #e250c6e9
 class _Parser(argparse.ArgumentParser):
-    "An `ArgumentParser` whose errors are one line"
+    "An `ArgumentParser` whose errors are one line, and whose output no encoding of the terminal stops"
     def error(self, message): self.exit(2, f'{self.prog}: {message}; see {self.prog} --help\n')
+    def parse_args(self, *args, **kwargs):
+        for stream in sys.stdout, sys.stderr:
+            if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
+        return super().parse_args(*args, **kwargs)
 
 def _valid(s): return s if s == 'test' else float(s)
 _valid.__name__ = "'test' or number"  # argparse names it in its message
@@ -36,22 +40,34 @@ def _train_parser():
     arg('--out', metavar='DIR', help='run folder, which must not exist (default: runs/<UTC time>-<recipe>)')
     arg('--augment', choices=('batch','albumentations'), default='batch', help="the course's augmentation for a whole batch at once, or by Albumentations (default: batch)")
     arg('--compile', action='store_true', help='compile the network first: pays on a GPU and in a long run')
-    arg('--resume', metavar='DIR', help='go on with the stopped run in DIR, from where it was begun if its source is a relative path; goes with no other option')
+    arg('--resume', metavar='DIR', help='resume the interrupted run in DIR, from where it was begun if its source is a relative path; goes with no other option')
     return p
 
 # %% ../nbs/11_cli.ipynb #c58d5cd1
 @contextmanager
+def _warnings_in_one_line(prog):
+    "Warnings as lines of the command; what fastai's import says of a new torch is no news to a user"
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', '.*torch.jit.script', FutureWarning)
+        def show(message, *args, **kwargs):
+            print(f"{prog}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+        warnings.showwarning = show
+        yield
+
+@contextmanager
 def _one_line(p, args):
-    "What goes wrong inside ends in one line and exit status 2 (130 when interrupted); nothing in `args` may be empty"
+    "What goes wrong inside ends in one line and exit status 2 (130 when interrupted); no `args` may be empty"
     for k,v in args.items():
         if v == '' or isinstance(v, list) and '' in v: p.error(f'{k} is empty; give a value, or leave it out')
-    warnings.filterwarnings('ignore', '.*torch.jit.script', FutureWarning)  # what fastai's import says on a new torch is no news to a user
     try:
-        import matplotlib
-        matplotlib.use('agg')
-        yield
+        with _warnings_in_one_line(p.prog):
+            import matplotlib
+            matplotlib.use('agg')
+            yield
     except (OSError, ValueError) as e: p.exit(2, f"{p.prog}: {' '.join(str(e).split())}\n")
-    except KeyboardInterrupt: p.exit(130, f'\n{p.prog}: stopped; a run folder goes on with cifar-oc-train --resume DIR, and cifar-oc-bench when it is given again\n')
+    except KeyboardInterrupt:
+        p.exit(130, f'\n{p.prog}: interrupted; resume a run with cifar-oc-train --resume DIR, '
+                    'and cifar-oc-bench by giving it again\n')
 
 def train_command():
     "The command `cifar-oc-train`; exit status 2 and one line for bad input, 130 when interrupted"
@@ -108,10 +124,10 @@ def _list(of, kind):
 
 def _bench_parser():
     "The options of `cifar-oc-bench`"
-    p = _Parser('cifar-oc-bench', allow_abbrev=False, description='Train recipes on several seeds; print and write their accuracies with spread and interval. Given again, it goes on where it was cut.')
+    p = _Parser('cifar-oc-bench', allow_abbrev=False, description='Train recipes on several seeds; print and write their accuracies with spread and interval. Given again, it resumes where it was interrupted.')
     arg = p.add_argument
-    arg('--recipes', type=_list(str, 'list of recipes'), default=['course','best'], metavar='A,B,…', help='as cifar-oc-recipes lists them, or config.json files (default: course,best)')
-    arg('--seeds', type=_list(int, 'list of whole numbers'), default=[0,1,2], metavar='N,N,…', help='one run of each recipe for each (default: 0,1,2)')
+    arg('--recipes', type=_list(str, 'list of recipes'), default=['course','best'], metavar='A,B,...', help='as cifar-oc-recipes lists them, or config.json files (default: course,best)')
+    arg('--seeds', type=_list(int, 'list of whole numbers'), default=[0,1,2], metavar='N,N,...', help='one run of each recipe for each (default: 0,1,2)')
     arg('--source', metavar='demo|PATH', help='as for cifar-oc-train')
     arg('--epochs', type=int, help="as for cifar-oc-train")
     arg('--bs', type=int, help="as for cifar-oc-train")

@@ -73,6 +73,20 @@ def other_data(run):
     config = json.loads((run/'config.json').read_text())
     (run/'config.json').write_text(json.dumps(config | dict(source=str(write_pictures(run.parent/'more', n_train=60)))))
 
+def other_weights(run):
+    "The weights of another run of the same network: each a little off."
+    weights = run/'model.safetensors'
+    st.save_file({k: v*1.0001 if v.is_floating_point() else v for k,v in st.load_file(weights).items()}, weights)
+
+def other_history(run):
+    lines = (run/'history.csv').read_text(encoding='utf-8').splitlines()
+    (run/'history.csv').write_text('\n'.join(lines[:-1]) + '\n', encoding='utf-8')
+
+def change(run, name, **values):
+    "`values` in a JSON file of the run, taken out where they are None."
+    o = json.loads((run/name).read_text(encoding='utf-8')) | values
+    (run/name).write_text(json.dumps({k: v for k,v in o.items() if v is not None}), encoding='utf-8')
+
 def other_shape(run):
     weights = run/'model.safetensors'
     st.save_file({k: v.repeat(2, *[1]*(v.ndim - 1)) if v.ndim else v for k,v in st.load_file(weights).items()}, weights)
@@ -84,6 +98,10 @@ harms = { # what is done to a run folder, and what the line says of it
     'no weights': (lambda run: (run/'model.safetensors').unlink(), 'has no weights'),
     'half the weights': (lambda run: (run/'model.safetensors').write_bytes((run/'model.safetensors').read_bytes()[:9999]), 'does not hold the weights'),
     'weights of another shape': (other_shape, 'does not hold the weights'),
+    'weights of another run': (other_weights, 'does not hold the weights of this run'),
+    'half the weights, not verified': (lambda run: (change(run, 'metrics.json', sha256=None), (run/'model.safetensors').write_bytes(b'half')), 'does not hold the weights of this network'),
+    'history of another run': (other_history, 'not those of the run'),
+    'configuration of another run': (lambda run: change(run, 'config.json', seed=4), 'config.json says seed 4, and metrics.json 3'),
     'broken configuration': (lambda run: (run/'config.json').write_text('{'), 'config.json'),
     'broken metrics': (lambda run: (run/'metrics.json').write_text('[1]'), 'not those of a run'),
     'metrics of another run': (lambda run: (run/'metrics.json').write_text(json.dumps(json.loads((run/'metrics.json').read_text()) | dict(accuracy=2))), 'not those of the run'),
@@ -99,6 +117,44 @@ def test_bad_run(harm, says, run, tmp_path, monkeypatch, capfd):
     status,_,err = report(monkeypatch, capfd, copy)
     assert status == 2 and says in err and len(err.splitlines()) == 1 and 'Traceback' not in err, err
     assert state(tmp_path) == before
+
+def test_made_before_checksums(run, tmp_path, monkeypatch, capfd):
+    "A run without the sha256 of its weights opens, with one warning."
+    shutil.copytree(run, copy := tmp_path/'run')
+    change(copy, 'metrics.json', sha256=None)
+    with pytest.warns(UserWarning, match='weights not verified'): status,out,_ = report(monkeypatch, capfd, copy)
+    assert (status, out) == (0, f'wrote {copy}/report.html\n')
+
+def test_broken_network(tmp_path, monkeypatch, capfd):
+    "A run that ends in NaN is reported, and its files are what they say: JSON, with null."
+    from functools import partial
+    from cifar_oc import train as module
+    from cifar_oc.model import CustomResNet
+    from cifar_oc.recipes import networks
+    def broken(*args):
+        net = CustomResNet(*args, width=4)
+        net.fc.bias.data.fill_(float('nan'))
+        return net
+    monkeypatch.setitem(networks, 'course', broken)
+    source = write_pictures(tmp_path/'pictures of ü')
+    with pytest.warns(UserWarning, match='20 of 20 predictions are no numbers'):
+        module.train(source, epochs=1, bs=8, lr_min=1e-4, lr_max=1e-3, seed=0, precision='fp32', out=tmp_path/'run')
+    no_nan = lambda o: pytest.fail(f'{o} is no JSON')
+    assert json.loads((tmp_path/'run/metrics.json').read_text(encoding='utf-8'), parse_constant=no_nan)['loss'] is None
+    page = (tmp_path/'run/report.html').read_text(encoding='utf-8')
+    assert '20 predictions are NaN' in page
+    json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1], parse_constant=no_nan)
+    shutil.copytree(tmp_path/'run', tmp_path/'copy')
+    assert report(monkeypatch, capfd, tmp_path/'run', tmp_path/'copy', '--out', tmp_path/'both')[0] == 0
+    monkeypatch.setitem(networks, 'course', partial(CustomResNet, width=4))
+    with pytest.warns(UserWarning): assert report(monkeypatch, capfd, tmp_path/'run')[0] == 0
+
+@pytest.mark.skipif(os.name != 'posix', reason='permissions are POSIX')
+def test_permissions(run):
+    "Every file has what the umask gives, so that others can read it."
+    umask = os.umask(0)
+    os.umask(umask)
+    assert {f.name: f.stat().st_mode & 0o777 for f in run.iterdir()} == {f.name: 0o666 & ~umask for f in run.iterdir()}
 
 @pytest.mark.parametrize('args,says', [('', 'RUN'), ('x --colour red', '--colour'), ('x --out=', 'out is empty'), ('x y', 'x is no finished run'), ('{run} {run}', 'given twice'),
     ('{run} --out {run}/config.json', 'cannot write')])
