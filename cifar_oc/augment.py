@@ -9,13 +9,43 @@ __all__ = ['fill_mean', 'course_aug', 'AlbumentationsTransform', 'BatchAugment',
 
 # %% ../nbs/01_augment.ipynb #46b86c5c
 import os
-os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')  # its import otherwise asks PyPI for a newer version, for up to 2 s
+# Albumentations' import otherwise asks PyPI for a newer version, for up to 2 s
+os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
 import random, albumentations as A, cv2, numpy as np, torch
+from numbers import Integral, Real
 from numpy.lib.stride_tricks import as_strided
 from fastcore.basics import store_attr
 from fastai.vision.all import TensorImage, Transform, cifar_stats, to_device
 
 # %% ../nbs/01_augment.ipynb #4cd9f0b9
+def _whole(v, lo, hi=float('inf')):
+    return isinstance(v, Integral) and not isinstance(v, bool) and lo <= v <= hi
+
+def _between(v, lo, hi): return isinstance(v, Real) and not isinstance(v, bool) and lo <= v <= hi
+
+def _color(name, c):
+    "`c` as 3 bytes, one number being a grey; raises `ValueError`"
+    v = c.tolist() if hasattr(c, 'tolist') else c
+    if isinstance(v, Integral): v = (v,)*3
+    three = isinstance(v, (tuple,list)) and len(v) == 3
+    if three and all(_whole(o, 0, 255) for o in v): return tuple(map(int, v))
+    raise ValueError(f'{name} is {c!r}; give 3 whole numbers from 0 to 255, or one for a grey')
+
+def _check_course(pad, flip_p, hole, hole_p, fill, pad_fill):
+    "The two colours as 3 bytes; raises `ValueError` where an argument is out of its range"
+    for nm,v,lo in ('pad',pad,0), ('hole',hole,1):
+        if not _whole(v, lo): raise ValueError(f'{nm} is {v!r}; give whole pixels, {lo} or more')
+    for nm,v in ('flip_p',flip_p), ('hole_p',hole_p):
+        if not _between(v, 0, 1): raise ValueError(f'{nm} is {v!r}; give a probability, 0 to 1')
+    return _color('fill', fill), None if pad_fill is None else _color('pad_fill', pad_fill)
+
+def _check_fit(side, pad, hole):
+    "Raises `ValueError` where a picture of `side` pixels is too small for the padding or the hole"
+    for nm,v,hi in ('pad',pad,side-1), ('hole',hole,side):
+        if v <= hi: continue
+        raise ValueError(f'{nm} is {v}, and the pictures are {side} pixels wide; give {hi} or less')
+
+# %% ../nbs/01_augment.ipynb #4d3c1129
 fill_mean = tuple(round(255*m) for m in cifar_stats[0])
 
 # %% ../nbs/01_augment.ipynb #10fe7984
@@ -25,54 +55,90 @@ def course_aug(
     flip_p:float=.5,  # probability of a horizontal flip, 0 to 1
     hole:int=8,       # side of the CutOut square, in pixels; it lies wholly inside the picture
     hole_p:float=1.,  # probability of a hole, 0 to 1
-    fill=fill_mean,   # colour of the hole, 3 bytes
-    pad_fill=None,    # colour of the padding, 3 bytes; the picture reflected if None
+    fill=fill_mean,   # colour of the hole, 3 bytes, or one for a grey
+    pad_fill=None,    # colour of the padding, alike; the picture reflected if None
 ) -> A.Compose:       # for H×W×3 uint8 pictures, H and W being `size`
-    "RandomCrop after padding, horizontal flip, CutOut filled with the channel mean"
-    full, side = size + 2*pad, (hole, hole)
+    "RandomCrop after padding, horizontal flip, CutOut by the channel mean; raises `ValueError`"
+    if not _whole(size, 1): raise ValueError(f'size is {size!r}; give whole pixels, 1 or more')
+    fill,pad_fill = _check_course(pad, flip_p, hole, hole_p, fill, pad_fill)
+    _check_fit(size, pad, hole)
+    full,side = size + 2*pad, (hole, hole)
+    border = cv2.BORDER_REFLECT_101 if pad_fill is None else cv2.BORDER_CONSTANT
     return A.Compose([
-        A.PadIfNeeded(full, full, border_mode=cv2.BORDER_REFLECT_101 if pad_fill is None else cv2.BORDER_CONSTANT, fill=pad_fill or 0),
+        A.PadIfNeeded(full, full, border_mode=border, fill=pad_fill or 0),
         A.RandomCrop(size, size),
         A.HorizontalFlip(p=flip_p),
-        A.CoarseDropout(num_holes_range=(1,1), hole_height_range=side, hole_width_range=side, fill=fill, p=hole_p)],
-        strict=True)
+        A.CoarseDropout(num_holes_range=(1,1), hole_height_range=side, hole_width_range=side,
+            fill=fill, p=hole_p)], strict=True)
 
 # %% ../nbs/01_augment.ipynb #1268b245
+def _size(x): return '×'.join(map(str, x.shape))
+
+def _as_bytes(o):
+    "The picture `o` that an `A.Compose` returned, H×W×3 uint8; raises `ValueError`"
+    if isinstance(o, torch.Tensor): o = o.movedim(0, -1).numpy()  # as `ToTensorV2` makes them
+    kind = getattr(o, 'dtype', type(o).__name__)
+    if kind == np.uint8 and o.ndim == 3 and o.shape[2] == 3: return o
+    if kind == np.uint8: raise ValueError(
+        f'the A.Compose returns pictures of {_size(o)}; expected H×W×3: keep 3 channels')
+    raise ValueError(f'the A.Compose returns {kind} pictures; expected uint8, for training and '
+        'validation pictures are normalised alike, later: leave A.Normalize and A.ToFloat out, '
+        'and give cifar_dls stats=(mean, std)')
+
+# %% ../nbs/01_augment.ipynb #606c3d6a
 class AlbumentationsTransform(Transform):
-    "Apply `aug` to a training picture (H×W×3 uint8) or a batch of them (N×H×W×3); raises `ValueError` where a transform in `aug` ignored an argument"
+    """Apply `aug` to a training picture (H×W×3 uint8) or a batch of them (N×H×W×3);
+    raises `ValueError` where a transform ignored an argument, or made other than bytes"""
     split_idx,order = 0,1
     def __init__(self, aug:A.Compose):
         aug.strict = True
         store_attr()
     def encodes(self, x:np.ndarray):
-        if x.ndim == 3: return self.aug(image=x)['image']
-        return np.stack([self.aug(image=o)['image'] for o in x])
-    def seed(self, seed:int): self.aug.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        if x.ndim == 3: return _as_bytes(self.aug(image=x)['image'])
+        out = [_as_bytes(self.aug(image=o)['image']) for o in x]
+        for o in out:
+            if o.shape == x.shape[1:]: continue
+            raise ValueError(f'the A.Compose makes {_size(o)} of pictures of {_size(x[0])}; '
+                'keep their size, as validation pictures do')
+        return np.stack(out)
+    def seed(self, seed:int):
+        self.aug.set_random_state(np.random.default_rng(seed), random.Random(seed))
 
 # %% ../nbs/01_augment.ipynb #fc852505
 class BatchAugment(Transform):
-    "Crop, flip and CutOut as `course_aug` draws them, for a whole batch at once: N×H×W×3 uint8 array, or N×3×H×W uint8 `TensorImage` on any device"
+    """Crop, flip and CutOut as `course_aug` draws them, for a whole batch at once: N×H×W×3 uint8
+    array, or N×3×H×W uint8 `TensorImage` on any device; raises `ValueError`"""
     split_idx,order = 0,1
     def __init__(self,
         pad:int=4,       # padding on each side, by reflection, in pixels
         flip_p:float=.5, # probability of a horizontal flip, 0 to 1
         hole:int=8,      # side of the CutOut square, in pixels
         hole_p:float=1., # probability of a hole, 0 to 1
-        fill=fill_mean,  # colour of the hole, 3 bytes
-        pad_fill=None,   # colour of the padding, 3 bytes; the picture reflected if None
+        fill=fill_mean,  # colour of the hole, 3 bytes, or one for a grey
+        pad_fill=None,   # colour of the padding, alike; the picture reflected if None
     ):
+        fill,pad_fill = _check_course(pad, flip_p, hole, hole_p, fill, pad_fill)
         store_attr()
         self.seed(None)
     def seed(self, seed:int): self.rng = np.random.default_rng(seed)
     def draw(self, n, h, w):
-        "Draws for `n` pictures, int64 5×N: row and column of the crop, flip (0 or 1), row and column of the hole; row `h` is no hole"
-        r = self.rng
-        y,x,top,left = (r.integers(0, k+1, n) for k in (2*self.pad, 2*self.pad, h-self.hole, w-self.hole))
-        return np.stack([y, x, r.random(n) < self.flip_p, np.where(r.random(n) < self.hole_p, top, h), left])
+        """Draws for `n` pictures, int64 5×N: row and column of the crop, flip (0 or 1),
+        row and column of the hole; row `h` is no hole"""
+        _check_fit(min(h, w), self.pad, self.hole)
+        r,spare = self.rng,(2*self.pad, 2*self.pad, h-self.hole, w-self.hole)
+        y,x,top,left = (r.integers(0, k+1, n) for k in spare)
+        flip,top = r.random(n) < self.flip_p, np.where(r.random(n) < self.hole_p, top, h)
+        return np.stack([y, x, flip, top, left])
+
+def _check_bytes(x, channels):
+    "Raises `ValueError` unless the batch `x` is of bytes, with 3 `channels` at that dimension"
+    if x.ndim == 4 and x.shape[channels] == 3 and x.dtype in (np.uint8, torch.uint8): return
+    raise ValueError(f'the batch is {_size(x)} {x.dtype}; expected uint8 pictures of 3 channels: '
+        'augment them before they are normalised')
 
 # %% ../nbs/01_augment.ipynb #926766e2
 def _windows(x, width):
-    "View of N×H×W×3 bytes as N×H×(W-`width`+1)×(3·`width`): every run of `width` pixels in every row"
+    "N×H×W×3 bytes seen as N×H×(W-`width`+1)×(3·`width`): every run of `width` pixels in every row"
     n,h,w,c = x.shape
     return as_strided(x, (n, h, w-width+1, c*width), (*x.strides[:2], c, 1))
 
@@ -80,28 +146,35 @@ def _windows(x, width):
 def encodes(self, x:np.ndarray):
     "One picture (H×W×3 uint8) or a batch (N×H×W×3), in a CPU's memory; `x` stays as it was"
     if x.ndim == 3: return self.encodes(x[None])[0]
+    _check_bytes(x, 3)
     n,h,w,c = x.shape
     y,left,flip,hy,hx = self.draw(n, h, w)
     k,flip,reflect = np.arange(n)[:,None],flip.astype(bool),self.pad_fill is None
-    rows = np.pad(np.arange(h), self.pad, **dict(mode='reflect') if reflect else dict(constant_values=h))[y[:,None] + np.arange(h)]
-    x = x.copy() if reflect else np.concatenate([x, np.full((n, 1, w, c), self.pad_fill, np.uint8)], 1)
+    how = dict(mode='reflect') if reflect else dict(constant_values=h)
+    rows = np.pad(np.arange(h), self.pad, **how)[y[:,None] + np.arange(h)]
+    if reflect: x = x.copy()
+    else: x = np.concatenate([x, np.full((n, 1, w, c), self.pad_fill, np.uint8)], 1)
     if flip.any(): x[flip] = cv2.flip(x[flip].reshape(-1, w, c), 1).reshape(-1, *x.shape[1:])
     border = cv2.BORDER_REFLECT_101 if reflect else cv2.BORDER_CONSTANT
-    x = cv2.copyMakeBorder(x.reshape(-1, w, c), 0, 0, self.pad, self.pad, border, value=self.pad_fill).reshape(n, x.shape[1], -1, c)
-    x = _windows(x, w)[k, rows, left[:,None]].reshape(n, h, w, c)
+    high,x = x.shape[1],x.reshape(-1, w, c)
+    x = cv2.copyMakeBorder(x, 0, 0, self.pad, self.pad, border, value=self.pad_fill)
+    x = _windows(x.reshape(n, high, -1, c), w)[k, rows, left[:,None]].reshape(n, h, w, c)
     k = k[hy < h]
-    _windows(x, self.hole)[k, hy[k] + np.arange(self.hole), hx[k]] = np.tile(np.uint8(self.fill), self.hole)
+    side = np.arange(self.hole)
+    _windows(x, self.hole)[k, hy[k] + side, hx[k]] = np.tile(np.uint8(self.fill), self.hole)
     return x
 
 # %% ../nbs/01_augment.ipynb #d3f1b6d4
 def send(t, device):
-    "`t` on `device`; a copy to a GPU is queued, and the host does not wait for it"
-    return t.pin_memory().to(device, non_blocking=True) if torch.device(device).type == 'cuda' and t.device.type == 'cpu' else t.to(device)
+    "`t` on `device`; a copy to an NVIDIA GPU is queued, and the host does not wait for it"
+    queued = torch.device(device).type == 'cuda' and t.device.type == 'cpu'
+    return t.pin_memory().to(device, non_blocking=True) if queued else t.to(device)
 
 @BatchAugment
 def encodes(self, x:TensorImage):
     "One picture (3×H×W uint8) or a batch (N×3×H×W), on any device; `x` stays as it was"
     if x.ndim == 3: return self.encodes(x[None])[0]
+    _check_bytes(x, 1)
     x = x.as_subclass(torch.Tensor).movedim(1, -1)
     n,h,w,c = x.shape
     d = send(torch.from_numpy(self.draw(n, h, w)), x.device)[...,None]
@@ -116,5 +189,7 @@ def encodes(self, x:TensorImage):
     def hidden(off, size): return (i[:size] >= off) & (i[:size] < off + self.hole)
     cols = torch.where(d[2] > 0, w - 1 - place(d[1], w), place(d[1], w))
     x = x[torch.arange(n, device=x.device)[:,None,None], place(d[0], h)[:,:,None], cols[:,None]]
-    if self.pad_fill is not None: x = torch.where(pair(inside(d[0], h), inside(d[1], w)), x, color(self.pad_fill))
-    return TensorImage(torch.where(pair(hidden(d[3], h), hidden(d[4], w)), color(self.fill), x).movedim(-1, 1))
+    if self.pad_fill is not None:
+        x = torch.where(pair(inside(d[0], h), inside(d[1], w)), x, color(self.pad_fill))
+    x = torch.where(pair(hidden(d[3], h), hidden(d[4], w)), color(self.fill), x)
+    return TensorImage(x.movedim(-1, 1))
