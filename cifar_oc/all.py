@@ -11,3 +11,5 @@ from .interpret import *
 from .report import *
 from .train import *
 from .bench import *
+
+globals().pop('A', None)  # fastai's HTML tag, which would hide `import albumentations as A`
