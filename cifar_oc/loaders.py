@@ -16,7 +16,7 @@ from .data import Cifar10
 from .augment import *
 from .augment import _augment, _size, _whole
 
-# %% ../nbs/02_loaders.ipynb #82126957
+# %% ../nbs/02_loaders.ipynb #43460d23
 def _from_pil(im):
     "The PIL image `im`, of any mode, upright and in RGB; raises `ValueError`"
     wide = im.mode.startswith('I;16') or (im.mode == 'I' and im.format in ('PNG','PPM'))
@@ -38,7 +38,7 @@ def _from_array(x):
     if x.shape[2:] == (1,): x = x[...,0]
     return Image.fromarray(np.ascontiguousarray(x, np.uint8))
 
-# %% ../nbs/02_loaders.ipynb #feda94f6
+# %% ../nbs/02_loaders.ipynb #d43e1a41
 def to_picture(
     o,            # path, PIL image of any mode, or array or tensor of whole numbers from 0 to 255
 ) -> np.ndarray:  # 32×32×3 uint8
@@ -126,7 +126,7 @@ def _ahead(pool, tasks, n):
     finally:
         for f in waiting: f.cancel()
 
-# %% ../nbs/02_loaders.ipynb #63e9cf5e
+# %% ../nbs/02_loaders.ipynb #37237d58
 def _forks(): return 'fork' in multiprocessing.get_all_start_methods() and sys.platform != 'darwin'
 def _few(n, bs): return n < bs and (n < 2 or 8*n < bs)
 
@@ -139,7 +139,7 @@ def _chunks(samps, bs, drop_last):
         ready = b
     if ready: yield ready
 
-# %% ../nbs/02_loaders.ipynb #3d3b1801
+# %% ../nbs/02_loaders.ipynb #4701012a
 class ArrayDL(TfmdDL):
     "A `TfmdDL` of whole batches, by `num_workers` forked processes that stay; raises `ValueError`"
     def __init__(self, *args, num_workers=0, **kwargs):
@@ -159,7 +159,7 @@ class ArrayDL(TfmdDL):
         if not self.shuffle: return np.arange(self.n)
         return np.random.default_rng(self.rng.getrandbits(63)).permutation(self.n)
 
-# %% ../nbs/02_loaders.ipynb #c8c57eaa
+# %% ../nbs/02_loaders.ipynb #5a25882d
 @patch
 def make_batch(self:ArrayDL, items, seed):
     "The bytes and labels of N row numbers or pictures, drawn by `seed`; raises `ValueError`"
