@@ -14,3 +14,5 @@ from .gradcam import *
 from .report import *
 from .train import *
 from .bench import *
+
+globals().pop('A', None)  # fastai's HTML tag, which would hide `import albumentations as A`
