@@ -7,12 +7,12 @@ Docs: https://cifar-oc.github.io/cifar_oc/batches.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/00_batches.ipynb #ea86dde7
+# %% ../nbs/00_batches.ipynb #43238a45
 import codecs, io, pickletools, re, numpy as np
 from dataclasses import dataclass
 from .checks import check_labels, check_names
 
-# %% ../nbs/00_batches.ipynb #a34dc24a
+# %% ../nbs/00_batches.ipynb #28ec64a3
 CORES = 'numpy.core', 'numpy._core'  # before and since numpy 2
 ARRAYS = {f'{core}.{o}' for core in CORES
           for o in ('multiarray._reconstruct', 'multiarray.scalar', 'numeric._frombuffer')}
@@ -28,6 +28,7 @@ class Note:
     args: tuple = None
     state: tuple = None
 
+# %% ../nbs/00_batches.ipynb #a7207509
 def python2_text(f):
     "The text on a line of `f` as Python 2 wrote it: quoted, bytes beyond ASCII escaped."
     line = pickletools.read_stringnl(f, decode=False)
@@ -41,17 +42,20 @@ def steps(data):
         if op is None: raise ValueError('it breaks off, or is no pickle')
         if op.name == 'STRING': arg = python2_text(f)
         else: arg = op.arg.reader(f) if op.arg else None
+        if op.name == 'PROTO' and arg > 5: raise ValueError(f'refused protocol {arg}')
+        if op.name == 'FRAME' and arg > len(data) - f.tell(): raise ValueError('it breaks off')
         yield op.name, arg
         if op.name == 'STOP': return
     raise ValueError(f'refused: it takes more than {MAX_STEPS:,} steps')
 
-# %% ../nbs/00_batches.ipynb #17e56ce8
+# %% ../nbs/00_batches.ipynb #cddd3978
 VALUES = set('''INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT
     STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
     BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8'''.split())
 EMPTY = dict(NONE=lambda: None, NEWTRUE=lambda: True, NEWFALSE=lambda: False,
              EMPTY_DICT=dict, EMPTY_LIST=list, EMPTY_TUPLE=tuple)
 
+# %% ../nbs/00_batches.ipynb #0f5ce8a1
 def shown(text):
     "At most 100 characters of `text`, in ASCII and one line."
     return ' '.join(str(text)[:100].encode('ascii', 'backslashreplace').decode().split())
@@ -63,7 +67,7 @@ def expect(value, kind):
     if type(value) is kind: return value
     raise ValueError(f'it has a {type(value).__name__} where a {kind.__name__} belongs')
 
-# %% ../nbs/00_batches.ipynb #d17fd3ee
+# %% ../nbs/00_batches.ipynb #d7530767
 def run(machine, step, arg):
     "Take a `step` with its `arg` on `machine`; raise `ValueError` if it has no method for it."
     if step in VALUES: machine.push(arg)
@@ -73,6 +77,7 @@ def run(machine, step, arg):
         if not method: raise ValueError(f'refused the step {step}')
         method(arg)
 
+# %% ../nbs/00_batches.ipynb #366fceac
 class Machine:
     "The stack, the marks on it and the memo of a pickle."
     def __init__(self): self.stack, self.marks, self.memo = [], [], {}
@@ -97,7 +102,7 @@ class Machine:
     BINPUT = LONG_BINPUT = PUT
     BINGET = LONG_BINGET = GET
 
-# %% ../nbs/00_batches.ipynb #6f5745e1
+# %% ../nbs/00_batches.ipynb #841ed147
 class ValueMachine(Machine):
     "A `Machine` that builds lists, tuples, and dicts whose keys are text."
     def extend(self, values): expect(self.stack[-1], list).extend(values)
@@ -120,7 +125,7 @@ class ValueMachine(Machine):
     def SETITEM(self, _): self.update(self.last(2))
     def SETITEMS(self, _): self.update(self.since_mark())
 
-# %% ../nbs/00_batches.ipynb #3040b4f4
+# %% ../nbs/00_batches.ipynb #f1bad3f4
 class BatchMachine(ValueMachine):
     "A `ValueMachine` that makes notes of the names in `ALLOWED`, for a pickle of `size` bytes."
     def __init__(self, size):
@@ -155,7 +160,7 @@ class BatchMachine(ValueMachine):
         note.state = expect(state, tuple)
         self.push(note)
 
-# %% ../nbs/00_batches.ipynb #3cfb260c
+# %% ../nbs/00_batches.ipynb #831a7353
 def as_dtype(note):
     "The dtype of numbers that `note` describes; raise `ValueError` if it is any other."
     expect(note, Note)
@@ -168,6 +173,7 @@ def as_dtype(note):
         raise ValueError(f'refused a dtype of {shown(code)} with fields or flags')
     return np.dtype(expect(order, str) + code)
 
+# %% ../nbs/00_batches.ipynb #96594909
 def as_array(note):
     "The array or number that `note` describes, over its own bytes; raise `ValueError` if none."
     kind = note.name.rpartition('.')[2]
@@ -186,7 +192,7 @@ def as_array(note):
     raw = raw.encode('latin1') if type(raw) is str else raw  # Python 2 knows no bytes
     return np.frombuffer(raw, as_dtype(dtype)).reshape(shape, order=order)
 
-# %% ../nbs/00_batches.ipynb #f6ddd1a0
+# %% ../nbs/00_batches.ipynb #c272edc2
 def batch_field(name, value):
     "The `value` of the field `name` as an array, or as a list of text for names."
     if name == 'label_names': return [as_text(o) for o in expect(value, list)]
@@ -194,7 +200,7 @@ def batch_field(name, value):
     numbers = [as_array(o).item() if type(o) is Note else o for o in expect(value, list)]
     return np.array([expect(o, int) for o in numbers], np.int64)
 
-# %% ../nbs/00_batches.ipynb #a2ebf38b
+# %% ../nbs/00_batches.ipynb #e73ed4d3
 def unpickle(
     data:bytes, # a pickled batch, of Python 2 or 3, in any protocol
     where:str,  # what an error calls it
@@ -210,7 +216,7 @@ def unpickle(
         raise ValueError(f'{where} is no CIFAR-10 batch ({why}); '
                          'fetch it from a source you trust') from e
 
-# %% ../nbs/00_batches.ipynb #a52f7398
+# %% ../nbs/00_batches.ipynb #a6bd43fb
 BATCHES = [f'data_batch_{i}' for i in range(1, 6)] + ['test_batch', 'batches.meta']
 
 def batch_arrays(batch, name, classes):
@@ -223,6 +229,7 @@ def batch_arrays(batch, name, classes):
         raise ValueError(f'{name} has `data` of {x.dtype} {x.shape}, expected uint8 (N, 3072)')
     return x, check_labels(y, len(x), classes, f'`labels` of {name}')
 
+# %% ../nbs/00_batches.ipynb #e39c62b2
 def from_batches(batches, path):
     "Arrays, vocab and kind from `batches`, file name to dict; raise `ValueError` if one is wrong."
     if lack := set(BATCHES) - set(batches):

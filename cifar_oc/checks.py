@@ -7,10 +7,10 @@ Docs: https://cifar-oc.github.io/cifar_oc/checks.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/00_checks.ipynb #8c91fba2
+# %% ../nbs/00_checks.ipynb #4c37f3c3
 import numpy as np
 
-# %% ../nbs/00_checks.ipynb #b74b28cc
+# %% ../nbs/00_checks.ipynb #9d0fa12a
 RESHAPES = { # a shape that people have: what to write
     'N×3×32×32': 'use x.transpose(0, 2, 3, 1)',
     'N×32×32':   'repeat the grey channel: np.repeat(x[..., None], 3, -1)',
@@ -18,7 +18,8 @@ RESHAPES = { # a shape that people have: what to write
     'N×32×32×4': 'drop the fourth channel: x[..., :3]',
     'N×3072':    'use x.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)'}
 
-def as_array(o, name):
+# %% ../nbs/00_checks.ipynb #3bb6b20b
+def to_array(o, name):
     "`o`, if it is an array, else made into one; raise `ValueError`, with `name`, if it cannot be."
     if isinstance(o, np.ndarray): return o
     try: return np.asarray(o)
@@ -28,7 +29,7 @@ def as_array(o, name):
 
 def check_pictures(x, name):
     "The pictures `x` if they are uint8, N×32×32×3; raise `ValueError`, with `name`, if not."
-    x = as_array(x, name)
+    x = to_array(x, name)
     shape = '×'.join(['N', *map(str, x.shape[1:])])
     if x.dtype != np.uint8: raise ValueError(f'{name}: {wrong_dtype(x)}')
     if shape != 'N×32×32×3':
@@ -37,6 +38,7 @@ def check_pictures(x, name):
     if not len(x): raise ValueError(f'{name}: found no pictures, expected one or more')
     return x
 
+# %% ../nbs/00_checks.ipynb #99c050a1
 def wrong_dtype(x):
     "What the array `x` of pictures holds instead of uint8, and what to do."
     expected = 'expected uint8 0..255'
@@ -47,10 +49,10 @@ def wrong_dtype(x):
     elif high <= 1: todo = 'multiply by 255 and use .round().astype(np.uint8)'
     return f'found {x.dtype} values from {low:.4g} to {high:.4g}, {expected}; {todo}'
 
-# %% ../nbs/00_checks.ipynb #7664771e
+# %% ../nbs/00_checks.ipynb #ce51739f
 def check_labels(y, n, classes, name):
     "`y` as int64: `n` whole numbers below `classes`; raise `ValueError`, with `name`, if not."
-    y = as_array(y, name)
+    y = to_array(y, name)
     expected = f'expected {n:,} whole numbers 0..{classes-1}'
     shape = '×'.join(map(str, y.shape)) or 'of one number'
     if y.shape != (n,):
@@ -63,6 +65,7 @@ def check_labels(y, n, classes, name):
         raise ValueError(f'{name}: found labels {y.min()}..{y.max()}, {expected}; {todo}')
     return y.astype(np.int64, copy=False)
 
+# %% ../nbs/00_checks.ipynb #c469391b
 def check_names(vocab):
     "`vocab` as a list of text, if it is two or more names, each once; raise `ValueError` if not."
     names = [] if isinstance(vocab, (str, bytes)) or not np.iterable(vocab) else list(vocab)
@@ -71,3 +74,13 @@ def check_names(vocab):
     if twice := sorted({o for o in names if names.count(o) > 1}):
         raise ValueError(f'vocab: found {", ".join(twice)} twice, expected each name once')
     return list(map(str, names))
+
+# %% ../nbs/00_checks.ipynb #c95f99fe
+def check_data(ds):
+    "The arrays and names of the `Cifar10` `ds`, as they should be; raise `ValueError` if wrong."
+    fields = dict(vocab=check_names(ds.vocab))
+    for split in 'train', 'test':
+        x, y = f'{split}_x', f'{split}_y'
+        fields[x] = check_pictures(getattr(ds, x), x)
+        fields[y] = check_labels(getattr(ds, y), len(fields[x]), len(fields['vocab']), y)
+    return fields

@@ -18,7 +18,7 @@ from filelock import FileLock
 from tqdm import tqdm
 from .archives import crc32, file_md5
 from .batches import unpickle
-from .checks import check_labels, check_names, check_pictures
+from .checks import check_data
 from .sources import read_source, stamp
 
 # %% ../nbs/00_data.ipynb #483ac83b
@@ -34,13 +34,7 @@ class Cifar10:
 
     def __post_init__(self):
         "Raise `ValueError` unless all fits; labels become int64, and the names a list."
-        vocab = check_names(self.vocab)
-        self.__dict__.update(vocab=vocab)
-        for split in 'train', 'test':
-            x, y = f'{split}_x', f'{split}_y'
-            pictures = check_pictures(getattr(self, x), x)
-            labels = check_labels(getattr(self, y), len(pictures), len(vocab), y)
-            self.__dict__.update({x: pictures, y: labels})
+        self.__dict__.update(check_data(self))
 
     def __repr__(self):
         n, m = len(self.train_y), len(self.test_y)
@@ -59,6 +53,7 @@ SHAPES = {
     'diagonal stripes':   lambda x,y: np.sin(4*(x + y)) > 0,
     'checkerboard':       lambda x,y: np.sin(4*x) * np.sin(4*y) > 0}
 
+# %% ../nbs/00_data.ipynb #5653e006
 def draw_shapes(labels, rng):
     "Pictures (uint8, N×32×32×3) of the shapes that `labels` (int, N) name, drawn with `rng`."
     def uniform(lo, hi, *shape):
@@ -105,6 +100,7 @@ def load_arrays(folder):
         arrays = {k: np.load(f, mmap_mode='r', allow_pickle=False) for k,f in files.items()}
         return arrays, facts['vocab'], facts['kind'], facts['note']
 
+# %% ../nbs/00_data.ipynb #3d322a83
 def write_arrays(folder, arrays, **facts):
     "Write `arrays`, and `meta.json` with their checksums and `facts`, into the new `folder`."
     folder.mkdir()
@@ -133,6 +129,8 @@ SOURCES = ( # url, bytes, md5
      168_168_549, 'a5f8c31371b63a406b23368042812d3c'),
     ('https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz',
      170_498_071, 'c58f30108f718f92721af3b95e74349a'))
+
+# %% ../nbs/00_data.ipynb #72363d52
 def intact(file, digest):
     "Whether `file` is there and has the md5 `digest`; it is read only if its stamp is new."
     if not file.is_file(): return False
@@ -143,6 +141,7 @@ def intact(file, digest):
     with suppress(OSError): note.write_text(fact, encoding='utf-8')
     return True
 
+# %% ../nbs/00_data.ipynb #10305cf1
 def ask(url, part, size):
     "Append to the file `part` what it lacks of the `size` bytes at `url`."
     have = part.stat().st_size
@@ -169,7 +168,7 @@ def fetch(url, file, size, digest):
         raise OSError(f'its md5 is {found}, expected {digest}')
     os.replace(part, file)
 
-# %% ../nbs/00_data.ipynb #34f29c04
+# %% ../nbs/00_data.ipynb #215d0828
 def fetch_once(url, file, size, digest):
     "As `fetch`, unless `file` is intact, or becomes so while another process downloads it."
     if not url.startswith(('https://', 'http://')):
@@ -180,6 +179,7 @@ def fetch_once(url, file, size, digest):
             fetch(url, file, size, digest)
         with suppress(OSError): os.unlink(lock)
 
+# %% ../nbs/00_data.ipynb #17096cf3
 def cache_folder(cache):
     "The folder `cache`, or `cifar_oc` in the user's cache folder."
     return Path(os.path.expanduser(cache)) if cache else xdg_cache_home()/'cifar_oc'
@@ -211,7 +211,7 @@ def download_cifar10(
     raise OSError(f'CIFAR-10 could not be downloaded ({"; ".join(failed)}); '
                   'give a path as `source` or in CIFAR_OC_DATA, or `demo`')
 
-# %% ../nbs/00_data.ipynb #518eee8a
+# %% ../nbs/00_data.ipynb #50c5cbbd
 def cached(path, cache):
     "Folder in `cache` of the arrays of `path`, and what is in it, decoded if it is not there yet."
     mark = stamp(path)

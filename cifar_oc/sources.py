@@ -7,7 +7,7 @@ Docs: https://cifar-oc.github.io/cifar_oc/sources.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/00_sources.ipynb #bfe2ffd6
+# %% ../nbs/00_sources.ipynb #cb57d742
 import hashlib, io, json, os, re, numpy as np
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,13 +16,15 @@ from PIL import Image
 from .archives import folder_files, members, whole
 from .batches import BATCHES, from_batches, unpickle
 
-# %% ../nbs/00_sources.ipynb #3a5a975e
-FORMATS = dict(png='PNG', jpg='JPEG', jpeg='JPEG', jfif='JPEG', webp='WEBP', bmp='BMP', gif='GIF',
-               tif='TIFF', tiff='TIFF', ppm='PPM', pgm='PPM', pbm='PPM', pnm='PPM')
-UNREAD = 'heic', 'heif', 'avif', 'jp2', 'jxl', 'svg', 'tga', 'ico', 'pcx', 'dds', 'psd'
+# %% ../nbs/00_sources.ipynb #c3377df4
+FORMATS = dict(png='PNG', jpg='JPEG', jpeg='JPEG', jpe='JPEG', jfif='JPEG', webp='WEBP',
+               bmp='BMP', dib='BMP', gif='GIF', tif='TIFF', tiff='TIFF', ppm='PPM', pgm='PPM', pbm='PPM', pnm='PPM')
+UNREAD = 'heic', 'heif', 'avif', 'jp2', 'j2k', 'jxl', 'svg', 'tga', 'ico', 'pcx', 'psd', 'qoi', 'exr'
+NOTES = 'txt', 'md', 'csv', 'json', 'xml', 'yaml', 'yml', 'html', 'log', 'db', 'ini', 'readme'
 TRAIN = 'train', 'training'
 TEST = 'test', 'testing', 'val', 'valid', 'validation'  # the first of them that is there
 
+# %% ../nbs/00_sources.ipynb #5735f1a0
 class Place(NamedTuple):
     "Where a file stands."
     kind: str        # batch, picture or unused
@@ -31,20 +33,22 @@ class Place(NamedTuple):
     split: str = ''  # folder of a picture's class
     label: str = ''  # class of a picture
 
+# %% ../nbs/00_sources.ipynb #b6abd1bd
 def place(name):
     "The `Place` of the file `name`, if it looks like a batch or a picture."
     parts = [o for o in name.split('/') if o not in ('', '.')]
     if not parts or any(o.startswith(('.', '__MACOSX')) for o in parts): return
     *folders, file = parts
     suffix = file.lower().rpartition('.')[2]
+    in_class = len(folders) > 1 and folders[-2].lower() in TRAIN + TEST
     if file.lower() in BATCHES: return Place('batch', '/'.join(folders), file.lower())
-    if suffix in FORMATS and len(folders) > 1 and folders[-2].lower() in TRAIN + TEST:
+    if in_class and suffix in FORMATS:
         return Place('picture', '/'.join(folders[:-2]), file, *folders[-2:])
     like_batch = re.match(r'(data|test)_batch|batches\.meta', file.lower())
-    if like_batch or suffix in FORMATS or suffix in UNREAD:
+    if like_batch or suffix in FORMATS or suffix in UNREAD or in_class and suffix not in NOTES:
         return Place('unused', '/'.join(folders), file)
 
-# %% ../nbs/00_sources.ipynb #bff53a4f
+# %% ../nbs/00_sources.ipynb #bfbc7c7f
 class Unclear(ValueError): "Why a picture has no one right reading."
 
 def to_rgb(im):
@@ -59,6 +63,7 @@ def to_rgb(im):
     if 'transparency' in im.info: im = im.convert('RGBA')
     return np.asarray(im.convert('RGB'))
 
+# %% ../nbs/00_sources.ipynb #4cbad3e8
 def decode(data, where):
     "The picture (32×32×3) in the bytes `data`, and its format; raise `ValueError`, with `where`."
     try:
@@ -69,12 +74,13 @@ def decode(data, where):
     except Exception: why = 'cannot be decoded as a picture; replace or remove it'
     raise ValueError(f'{where} {why}')
 
-# %% ../nbs/00_sources.ipynb #e3579c23
+# %% ../nbs/00_sources.ipynb #aa23f40a
 def chosen(splits, names):
     "The first of `splits` in the order of `names`, spelled in any capitals; else the first name."
     found = [o for o in splits if o.lower() in names]
     return min(found, key=lambda o: (names.index(o.lower()), o != o.lower(), o), default=names[0])
 
+# %% ../nbs/00_sources.ipynb #7ffdf024
 def from_pictures(splits, formats, path):
     "Arrays, vocab and kind from `splits`, see `Contents`; raise `ValueError` if classes differ."
     two = [chosen(splits, names) for names in (TRAIN, TEST)]
@@ -92,10 +98,11 @@ def from_pictures(splits, formats, path):
         arrays[f'{name}_y'] = np.array([vocab.index(c) for c,_ in keys], np.int64)
     return arrays, vocab, f'{" and ".join(sorted(formats))} pictures'
 
-# %% ../nbs/00_sources.ipynb #9f3ed856
+# %% ../nbs/00_sources.ipynb #077689e5
 POINTERS = {b'version https://git-lfs': 'a Git LFS pointer; run `git lfs pull`',
             b'/annex/objects/': 'a git-annex pointer; run `git annex get`'}
 
+# %% ../nbs/00_sources.ipynb #6534ae12
 @dataclass
 class Contents:
     "What a source holds, sorted."
@@ -107,6 +114,7 @@ class Contents:
     unused: list = field(default_factory=list)      # names that look like pictures or batches
     broken: list = field(default_factory=list)      # names in a data set that link to nowhere
 
+# %% ../nbs/00_sources.ipynb #baf1adfe
 def add(contents, p, data, where):
     "Decode `data`, of the file `where` at place `p`, into `contents`; raise `ValueError`."
     for start,what in POINTERS.items():
@@ -119,6 +127,7 @@ def add(contents, p, data, where):
         contents.splits.setdefault(p.split, {})[p.label, p.file] = picture
         contents.formats.add(fmt)
 
+# %% ../nbs/00_sources.ipynb #24993a4f
 def collect(path):
     "The `Contents` of folder or archive `path`; raise `ValueError` if something in it is broken."
     contents = Contents()
@@ -132,14 +141,15 @@ def collect(path):
         else: add(contents, p, read(), f'{name} in {path}')
     return contents
 
-# %% ../nbs/00_sources.ipynb #aaf54a2f
+# %% ../nbs/00_sources.ipynb #582e06f7
 EXPECTED = ('expected CIFAR-10 as cifar-10-batches-py (data_batch_1..5, test_batch, batches.meta) '
             'or as pictures (train/<class>/*.png, test/<class>/*.png)')
 PARQUET = ('Parquet, which is not read; load it with `datasets`, and save each picture '
            'as train/<class>/<number>.png or test/<class>/<number>.png')
 HUNDRED = 'CIFAR-100, which has other pictures; give CIFAR-10'
 BINARY = 'the binary version; give the Python version, cifar-10-python.tar.gz'
-NUMPY = 'arrays of numpy, which carry no names of classes; make a `Cifar10` of them in Python'
+NUMPY = ('arrays of numpy, which have no names of classes; in Python, load them, and call '
+         'Cifar10(train_x, train_y, test_x, test_y, vocab, name)')
 FORMS = { # the name of a file, in small letters: what it shows
     r'cifar-?100\b': HUNDRED,
     r'(^|/)trainlabels\.csv$|(^|/)(train|test)\.7z$|(^|/)train/\d+\.png$':
@@ -147,7 +157,9 @@ FORMS = { # the name of a file, in small letters: what it shows
     r'(data|test)_batch(_\d)?\.bin$': BINARY,
     r'\.parquet$': PARQUET, r'\.np[yz]$': NUMPY,
     r'\.dvc$': 'a DVC pointer; run `dvc pull`',
-    r'\.(tgz|zip|tar|tar\.\w+)$': 'an archive in a folder; give the path of the archive'}
+    r'\.(tgz|zip|tar|tar\.\w+)$': 'an archive; unpack it, or give its path'}
+
+# %% ../nbs/00_sources.ipynb #19df127e
 HEADS = { # the first bytes of a file: what it is
     rb'\s*<(!doctype|html|\?xml)': 'a web page, not an archive; download the archive again',
     **{re.escape(k): v for k,v in POINTERS.items()},
@@ -157,7 +169,7 @@ HEADS = { # the first bytes of a file: what it is
     rb'\x89PNG|\xff\xd8\xff|GIF8|RIFF|BM': 'one picture; give the folder that has train/ and test/',
     rb'\x80[\x02-\x05]': 'one pickle; give the folder that has all batches'}
 
-# %% ../nbs/00_sources.ipynb #fba85c92
+# %% ../nbs/00_sources.ipynb #1e73f5e9
 def few(names): return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
 
 def first_bytes(path):
@@ -175,9 +187,10 @@ def explain(contents, path):
         return f'is {HUNDRED}'
     for pattern,what in FORMS.items():
         found = [o for o in names if re.search(pattern, o.lower())]
-        if found: return f'is not read: {found[0]} is {what}'
+        if found: return f'has {found[0]}: this is {what}'
     return f'{pictures_elsewhere(names, path)}; {EXPECTED}'
 
+# %% ../nbs/00_sources.ipynb #197278d4
 def pictures_elsewhere(names, path):
     "What pictures, or other files, `names` lists."
     pics = [o for o in names if place(o) and o.lower().rpartition('.')[2] in (*FORMATS, *UNREAD)]
@@ -186,11 +199,11 @@ def pictures_elsewhere(names, path):
         return f'is {path.name}/ alone; give the folder above it'
     if len(classes) > 1:
         found = f'has {len(classes)} folders of pictures ({few(classes)})'
-        return f'{found}, but no train/ and test/ above'
+        return f'{found}, but none in train/<class>/ or test/<class>/'
     if pics: return f'has {len(pics):,} pictures ({few(pics)}), but no folders of classes'
     return f'has {len(names):,} files ({few(names)}), none of a data set'
 
-# %% ../nbs/00_sources.ipynb #87256330
+# %% ../nbs/00_sources.ipynb #31ec8c9c
 def check_sets(contents, path):
     "Raise `ValueError` unless `contents` holds one data set, with nothing missing."
     if (lost := contents.broken) and path.is_dir():
@@ -204,7 +217,7 @@ def check_sets(contents, path):
         raise ValueError(f'{path} holds {len(sets)} data sets, expected one: {", ".join(sets)}; '
                          'give the folder of one')
 
-# %% ../nbs/00_sources.ipynb #c60aa370
+# %% ../nbs/00_sources.ipynb #bdb29e7e
 def unused_note(contents):
     "What of `contents` looks like pictures or batches and is not used, or nothing."
     rest = [f'{split}/{c}/{file}' for split,pics in contents.splits.items() for c,file in pics]
@@ -212,7 +225,7 @@ def unused_note(contents):
     if not unused: return ''
     return f'{len(unused):,} files look like pictures or batches and are not used ({few(unused)})'
 
-# %% ../nbs/00_sources.ipynb #526e129a
+# %% ../nbs/00_sources.ipynb #b6cc948e
 def read_source(
     path, # Path of a folder or archive
 ):        # (arrays, vocab, kind, note): see `Cifar10`; `note` says what is not used, or is empty
@@ -224,7 +237,7 @@ def read_source(
     else: arrays, vocab, kind = from_pictures(contents.splits, contents.formats, path)
     return arrays, vocab, kind, unused_note(contents)
 
-# %% ../nbs/00_sources.ipynb #b50a5442
+# %% ../nbs/00_sources.ipynb #e3d4d9fb
 def stamp(path):
     "A checksum of names, sizes, times and inodes of the files of folder or archive `path`."
     files = [('', path)]
