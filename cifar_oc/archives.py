@@ -7,13 +7,13 @@ Docs: https://cifar-oc.github.io/cifar_oc/archives.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/00_archives.ipynb #4042c7ea
-import bz2, gzip, hashlib, io, lzma, os, posixpath, stat, tarfile, zipfile, zlib
+# %% ../nbs/00_archives.ipynb #7db693a8
+import bz2, gzip, hashlib, io, lzma, os, posixpath, re, stat, tarfile, zipfile, zlib
 from contextlib import contextmanager
 from functools import cache, partial
 from tqdm import tqdm
 
-# %% ../nbs/00_archives.ipynb #39bf4f38
+# %% ../nbs/00_archives.ipynb #0d5d91b8
 MAX_FILES = 2**17     # CIFAR-10 as pictures has 60,000
 MAX_FILE = 2**26      # 64 MiB: a batch of CIFAR-10 has 31 MB
 MAX_UNPACKED = 2**30  # 1 GiB: CIFAR-10 has 0.2 GB
@@ -22,7 +22,7 @@ MAX_DEPTH = 8         # folders in folders
 
 class Refused(ValueError): "Why a folder or an archive is not read."
 
-# %% ../nbs/00_archives.ipynb #0be03aca
+# %% ../nbs/00_archives.ipynb #d4cd7271
 class Bounded:
     "The file `f`; a read beyond `MAX_READ` bytes or byte `MAX_UNPACKED` raises `Refused`."
     def __init__(self, f): self.f = f
@@ -39,7 +39,7 @@ class Bounded:
     def check(self, offset):
         if offset > MAX_UNPACKED: raise Refused(f'unpacks to more than {MAX_UNPACKED >> 30} GiB')
 
-# %% ../nbs/00_archives.ipynb #a39fecc9
+# %% ../nbs/00_archives.ipynb #f34c5d55
 def take(f, left):
     "All bytes of the file `f`; raise `Refused` if there are more than `MAX_FILE`, or than `left`."
     data = bytearray()
@@ -55,7 +55,7 @@ def counted(entries):
         if i == MAX_FILES: raise Refused(f'holds more than {MAX_FILES:,} files')
         yield o
 
-# %% ../nbs/00_archives.ipynb #154d005e
+# %% ../nbs/00_archives.ipynb #9bfc8dd6
 def entries(folder, prefix='', depth=MAX_DEPTH):
     "Yield (name, `DirEntry`) of what is in `folder` and below, sorted, without hidden names."
     with os.scandir(folder) as found: found = sorted(found, key=lambda e: e.name)
@@ -73,7 +73,7 @@ def folder_members(path):
     for name,e in folder_files(path):
         yield name, partial(open, e.path, 'rb') if e.is_file() else None
 
-# %% ../nbs/00_archives.ipynb #c38814af
+# %% ../nbs/00_archives.ipynb #e15eb87f
 UNPACK = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ\0': lzma.open}
 
 def unpacked(f):
@@ -83,7 +83,7 @@ def unpacked(f):
     if head.startswith(b'\xfd7zXZ\0'): lzma.LZMADecompressor(memlimit=2**28).decompress(head, 1)
     return next((open(f) for magic,open in UNPACK.items() if head.startswith(magic)), f)
 
-# %% ../nbs/00_archives.ipynb #fea458ad
+# %% ../nbs/00_archives.ipynb #052ca848
 def tar_members(f):
     "Yield (name, opener) of files in the tar `f`, links last; raise `ReadError` without an end."
     with tarfile.open(fileobj=Bounded(unpacked(f)), mode='r:') as tar:
@@ -96,7 +96,7 @@ def linked(name, target, hard=False):
     "The name in the archive of what the link `name` to `target` leads to."
     return posixpath.normpath(target if hard else posixpath.join(posixpath.dirname(name), target))
 
-# %% ../nbs/00_archives.ipynb #da3703ef
+# %% ../nbs/00_archives.ipynb #61f7284d
 def tar_links(tar):
     "Yield (name, opener) of the links in `tar`, sorted by target; no opener if there is none."
     files = {posixpath.normpath(o.name): o for o in tar.getmembers()}
@@ -112,7 +112,7 @@ def tar_links(tar):
         read = cache(partial(take, tar.extractfile(o), MAX_FILE))
         for name in names: yield name, lambda: io.BytesIO(read())
 
-# %% ../nbs/00_archives.ipynb #6e1457b9
+# %% ../nbs/00_archives.ipynb #b333438f
 def zip_members(f):
     "Yield (name, opener) of the files in the zip `f`; no opener for a link to nowhere."
     with zipfile.ZipFile(Bounded(f)) as z:
@@ -124,7 +124,7 @@ def zip_members(f):
                 o = files.get(linked(name, target))
             if not name.endswith('/'): yield name, partial(z.open, o) if o else None
 
-# %% ../nbs/00_archives.ipynb #387ce337
+# %% ../nbs/00_archives.ipynb #070cfdac
 @contextmanager
 def whole(path):
     "Whatever breaks inside is a `ValueError` that says what is wrong with the archive `path`."
@@ -135,6 +135,10 @@ def whole(path):
         raise ValueError(f'{path} is not a whole .tgz, .tar.gz, .tar.xz or .zip archive '
                          f'({type(e).__name__}); fetch it again') from e
 
+def clean(name):
+    "`name` in one line."
+    return re.sub(r'[\0-\x1f\x7f-\x9f\u2028\u2029]', '?', name)
+
 def archive_members(f):
     "Yield (name, opener) of the files in the archive `f`, which is tar or zip by its first bytes."
     head = f.read(512)
@@ -143,7 +147,7 @@ def archive_members(f):
     f.seek(0)
     return zip_members(f) if zipped else tar_members(f)
 
-# %% ../nbs/00_archives.ipynb #7d7857e3
+# %% ../nbs/00_archives.ipynb #11c3a1d0
 def members(
     path, # Path of a folder or archive
 ):        # yields (name, function that reads the file, or None for a link that leads nowhere)
@@ -159,12 +163,12 @@ def members(
     bar = dict(desc=path.name, delay=1, mininterval=.5)
     if path.is_dir():
         with whole(path): found = list(folder_members(path))
-        for name,opener in tqdm(found, unit=' files', **bar): yield name, reader(opener)
+        yield from ((clean(name), reader(o)) for name,o in tqdm(found, unit=' files', **bar))
         return
     with path.open('rb') as raw, tqdm.wrapattr(raw, 'read', total=path.stat().st_size, **bar) as f:
-        with whole(path): yield from ((name, reader(o)) for name,o in archive_members(f))
+        with whole(path): yield from ((clean(name), reader(o)) for name,o in archive_members(f))
 
-# %% ../nbs/00_archives.ipynb #8e98ab29
+# %% ../nbs/00_archives.ipynb #ba1b011b
 def file_md5(path):
     "The md5 checksum of the file `path`, in hexadecimal."
     with path.open('rb') as f: return hashlib.file_digest(f, 'md5').hexdigest()

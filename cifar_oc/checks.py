@@ -7,10 +7,11 @@ Docs: https://cifar-oc.github.io/cifar_oc/checks.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/00_checks.ipynb #4c37f3c3
+# %% ../nbs/00_checks.ipynb #6c77dfb1
 import numpy as np
+from collections import Counter
 
-# %% ../nbs/00_checks.ipynb #9d0fa12a
+# %% ../nbs/00_checks.ipynb #7124a737
 RESHAPES = { # a shape that people have: what to write
     'N×3×32×32': 'use x.transpose(0, 2, 3, 1)',
     'N×32×32':   'repeat the grey channel: np.repeat(x[..., None], 3, -1)',
@@ -18,7 +19,7 @@ RESHAPES = { # a shape that people have: what to write
     'N×32×32×4': 'drop the fourth channel: x[..., :3]',
     'N×3072':    'use x.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)'}
 
-# %% ../nbs/00_checks.ipynb #3bb6b20b
+# %% ../nbs/00_checks.ipynb #90462125
 def to_array(o, name):
     "`o`, if it is an array, else made into one; raise `ValueError`, with `name`, if it cannot be."
     if isinstance(o, np.ndarray): return o
@@ -38,7 +39,7 @@ def check_pictures(x, name):
     if not len(x): raise ValueError(f'{name}: found no pictures, expected one or more')
     return x
 
-# %% ../nbs/00_checks.ipynb #99c050a1
+# %% ../nbs/00_checks.ipynb #048620c7
 def wrong_dtype(x):
     "What the array `x` of pictures holds instead of uint8, and what to do."
     expected = 'expected uint8 0..255'
@@ -49,7 +50,7 @@ def wrong_dtype(x):
     elif high <= 1: todo = 'multiply by 255 and use .round().astype(np.uint8)'
     return f'found {x.dtype} values from {low:.4g} to {high:.4g}, {expected}; {todo}'
 
-# %% ../nbs/00_checks.ipynb #ce51739f
+# %% ../nbs/00_checks.ipynb #e3c21338
 def check_labels(y, n, classes, name):
     "`y` as int64: `n` whole numbers below `classes`; raise `ValueError`, with `name`, if not."
     y = to_array(y, name)
@@ -65,17 +66,17 @@ def check_labels(y, n, classes, name):
         raise ValueError(f'{name}: found labels {y.min()}..{y.max()}, {expected}; {todo}')
     return y.astype(np.int64, copy=False)
 
-# %% ../nbs/00_checks.ipynb #c469391b
+# %% ../nbs/00_checks.ipynb #13e537cc
 def check_names(vocab):
     "`vocab` as a list of text, if it is two or more names, each once; raise `ValueError` if not."
     names = [] if isinstance(vocab, (str, bytes)) or not np.iterable(vocab) else list(vocab)
     if len(names) < 2 or not all(isinstance(o, str) and o for o in names):
         raise ValueError(f'vocab: found {str(vocab)[:60]!r}, expected a list of two or more names')
-    if twice := sorted({o for o in names if names.count(o) > 1}):
-        raise ValueError(f'vocab: found {", ".join(twice)} twice, expected each name once')
+    if twice := [o for o,n in Counter(names).items() if n > 1]:
+        raise ValueError(f'vocab: found {twice[:3]} more than once, expected each name once')
     return list(map(str, names))
 
-# %% ../nbs/00_checks.ipynb #c95f99fe
+# %% ../nbs/00_checks.ipynb #63f3f660
 def check_data(ds):
     "The arrays and names of the `Cifar10` `ds`, as they should be; raise `ValueError` if wrong."
     fields = dict(vocab=check_names(ds.vocab))

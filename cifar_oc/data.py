@@ -53,7 +53,7 @@ SHAPES = {
     'diagonal stripes':   lambda x,y: np.sin(4*(x + y)) > 0,
     'checkerboard':       lambda x,y: np.sin(4*x) * np.sin(4*y) > 0}
 
-# %% ../nbs/00_data.ipynb #5653e006
+# %% ../nbs/00_data.ipynb #69f85492
 def draw_shapes(labels, rng):
     "Pictures (uint8, N×32×32×3) of the shapes that `labels` (int, N) name, drawn with `rng`."
     def uniform(lo, hi, *shape):
@@ -100,7 +100,7 @@ def load_arrays(folder):
         arrays = {k: np.load(f, mmap_mode='r', allow_pickle=False) for k,f in files.items()}
         return arrays, facts['vocab'], facts['kind'], facts['note']
 
-# %% ../nbs/00_data.ipynb #3d322a83
+# %% ../nbs/00_data.ipynb #9885d7bc
 def write_arrays(folder, arrays, **facts):
     "Write `arrays`, and `meta.json` with their checksums and `facts`, into the new `folder`."
     folder.mkdir()
@@ -130,7 +130,7 @@ SOURCES = ( # url, bytes, md5
     ('https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz',
      170_498_071, 'c58f30108f718f92721af3b95e74349a'))
 
-# %% ../nbs/00_data.ipynb #72363d52
+# %% ../nbs/00_data.ipynb #3f7b6357
 def intact(file, digest):
     "Whether `file` is there and has the md5 `digest`; it is read only if its stamp is new."
     if not file.is_file(): return False
@@ -141,7 +141,7 @@ def intact(file, digest):
     with suppress(OSError): note.write_text(fact, encoding='utf-8')
     return True
 
-# %% ../nbs/00_data.ipynb #10305cf1
+# %% ../nbs/00_data.ipynb #810cb785
 def ask(url, part, size):
     "Append to the file `part` what it lacks of the `size` bytes at `url`."
     have = part.stat().st_size
@@ -168,7 +168,7 @@ def fetch(url, file, size, digest):
         raise OSError(f'its md5 is {found}, expected {digest}')
     os.replace(part, file)
 
-# %% ../nbs/00_data.ipynb #215d0828
+# %% ../nbs/00_data.ipynb #ffdb1b0a
 def fetch_once(url, file, size, digest):
     "As `fetch`, unless `file` is intact, or becomes so while another process downloads it."
     if not url.startswith(('https://', 'http://')):
@@ -179,7 +179,7 @@ def fetch_once(url, file, size, digest):
             fetch(url, file, size, digest)
         with suppress(OSError): os.unlink(lock)
 
-# %% ../nbs/00_data.ipynb #17096cf3
+# %% ../nbs/00_data.ipynb #73342b8b
 def cache_folder(cache):
     "The folder `cache`, or `cifar_oc` in the user's cache folder."
     return Path(os.path.expanduser(cache)) if cache else xdg_cache_home()/'cifar_oc'
@@ -211,7 +211,7 @@ def download_cifar10(
     raise OSError(f'CIFAR-10 could not be downloaded ({"; ".join(failed)}); '
                   'give a path as `source` or in CIFAR_OC_DATA, or `demo`')
 
-# %% ../nbs/00_data.ipynb #50c5cbbd
+# %% ../nbs/00_data.ipynb #ad72cbfd
 def cached(path, cache):
     "Folder in `cache` of the arrays of `path`, and what is in it, decoded if it is not there yet."
     mark = stamp(path)

@@ -7,7 +7,7 @@ Docs: https://cifar-oc.github.io/cifar_oc/sources.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/00_sources.ipynb #cb57d742
+# %% ../nbs/00_sources.ipynb #36bef486
 import hashlib, io, json, os, re, numpy as np
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,15 +16,16 @@ from PIL import Image
 from .archives import folder_files, members, whole
 from .batches import BATCHES, from_batches, unpickle
 
-# %% ../nbs/00_sources.ipynb #c3377df4
-FORMATS = dict(png='PNG', jpg='JPEG', jpeg='JPEG', jpe='JPEG', jfif='JPEG', webp='WEBP',
-               bmp='BMP', dib='BMP', gif='GIF', tif='TIFF', tiff='TIFF', ppm='PPM', pgm='PPM', pbm='PPM', pnm='PPM')
-UNREAD = 'heic', 'heif', 'avif', 'jp2', 'j2k', 'jxl', 'svg', 'tga', 'ico', 'pcx', 'psd', 'qoi', 'exr'
+# %% ../nbs/00_sources.ipynb #ba28c5af
+SUFFIXES = dict(PNG='png', JPEG='jpg jpeg jpe jfif', WEBP='webp', BMP='bmp dib', GIF='gif',
+                TIFF='tif tiff', PPM='ppm pgm pbm pnm')
+FORMATS = {suffix: fmt for fmt,names in SUFFIXES.items() for suffix in names.split()}
+UNREAD = 'heic', 'heif', 'avif', 'jp2', 'j2k', 'jxl', 'svg', 'tga', 'ico', 'pcx', 'qoi', 'exr'
 NOTES = 'txt', 'md', 'csv', 'json', 'xml', 'yaml', 'yml', 'html', 'log', 'db', 'ini', 'readme'
 TRAIN = 'train', 'training'
 TEST = 'test', 'testing', 'val', 'valid', 'validation'  # the first of them that is there
 
-# %% ../nbs/00_sources.ipynb #5735f1a0
+# %% ../nbs/00_sources.ipynb #e9250399
 class Place(NamedTuple):
     "Where a file stands."
     kind: str        # batch, picture or unused
@@ -33,7 +34,7 @@ class Place(NamedTuple):
     split: str = ''  # folder of a picture's class
     label: str = ''  # class of a picture
 
-# %% ../nbs/00_sources.ipynb #b6abd1bd
+# %% ../nbs/00_sources.ipynb #60bce3c6
 def place(name):
     "The `Place` of the file `name`, if it looks like a batch or a picture."
     parts = [o for o in name.split('/') if o not in ('', '.')]
@@ -48,7 +49,7 @@ def place(name):
     if like_batch or suffix in FORMATS or suffix in UNREAD or in_class and suffix not in NOTES:
         return Place('unused', '/'.join(folders), file)
 
-# %% ../nbs/00_sources.ipynb #bfbc7c7f
+# %% ../nbs/00_sources.ipynb #13cea7c3
 class Unclear(ValueError): "Why a picture has no one right reading."
 
 def to_rgb(im):
@@ -63,24 +64,24 @@ def to_rgb(im):
     if 'transparency' in im.info: im = im.convert('RGBA')
     return np.asarray(im.convert('RGB'))
 
-# %% ../nbs/00_sources.ipynb #4cbad3e8
+# %% ../nbs/00_sources.ipynb #f4fc0095
 def decode(data, where):
     "The picture (32×32×3) in the bytes `data`, and its format; raise `ValueError`, with `where`."
     try:
-        with Image.open(io.BytesIO(data), formats=sorted({*FORMATS.values()})) as im:
+        with Image.open(io.BytesIO(data), formats=list(SUFFIXES)) as im:
             if im.size == (32, 32): return to_rgb(im), im.format
         why = f'is {im.width}×{im.height} pixels, expected 32×32; resize or remove it'
     except Unclear as e: why = f'{e}; replace it by a PNG of 8 bits, or remove it'
     except Exception: why = 'cannot be decoded as a picture; replace or remove it'
     raise ValueError(f'{where} {why}')
 
-# %% ../nbs/00_sources.ipynb #aa23f40a
+# %% ../nbs/00_sources.ipynb #05faad31
 def chosen(splits, names):
     "The first of `splits` in the order of `names`, spelled in any capitals; else the first name."
     found = [o for o in splits if o.lower() in names]
     return min(found, key=lambda o: (names.index(o.lower()), o != o.lower(), o), default=names[0])
 
-# %% ../nbs/00_sources.ipynb #7ffdf024
+# %% ../nbs/00_sources.ipynb #22f75b51
 def from_pictures(splits, formats, path):
     "Arrays, vocab and kind from `splits`, see `Contents`; raise `ValueError` if classes differ."
     two = [chosen(splits, names) for names in (TRAIN, TEST)]
@@ -98,11 +99,11 @@ def from_pictures(splits, formats, path):
         arrays[f'{name}_y'] = np.array([vocab.index(c) for c,_ in keys], np.int64)
     return arrays, vocab, f'{" and ".join(sorted(formats))} pictures'
 
-# %% ../nbs/00_sources.ipynb #077689e5
+# %% ../nbs/00_sources.ipynb #22ed3c3b
 POINTERS = {b'version https://git-lfs': 'a Git LFS pointer; run `git lfs pull`',
             b'/annex/objects/': 'a git-annex pointer; run `git annex get`'}
 
-# %% ../nbs/00_sources.ipynb #6534ae12
+# %% ../nbs/00_sources.ipynb #93f249da
 @dataclass
 class Contents:
     "What a source holds, sorted."
@@ -114,7 +115,7 @@ class Contents:
     unused: list = field(default_factory=list)      # names that look like pictures or batches
     broken: list = field(default_factory=list)      # names in a data set that link to nowhere
 
-# %% ../nbs/00_sources.ipynb #baf1adfe
+# %% ../nbs/00_sources.ipynb #11a8f8eb
 def add(contents, p, data, where):
     "Decode `data`, of the file `where` at place `p`, into `contents`; raise `ValueError`."
     for start,what in POINTERS.items():
@@ -127,7 +128,7 @@ def add(contents, p, data, where):
         contents.splits.setdefault(p.split, {})[p.label, p.file] = picture
         contents.formats.add(fmt)
 
-# %% ../nbs/00_sources.ipynb #24993a4f
+# %% ../nbs/00_sources.ipynb #a385661b
 def collect(path):
     "The `Contents` of folder or archive `path`; raise `ValueError` if something in it is broken."
     contents = Contents()
@@ -141,7 +142,7 @@ def collect(path):
         else: add(contents, p, read(), f'{name} in {path}')
     return contents
 
-# %% ../nbs/00_sources.ipynb #582e06f7
+# %% ../nbs/00_sources.ipynb #a8be8b7c
 EXPECTED = ('expected CIFAR-10 as cifar-10-batches-py (data_batch_1..5, test_batch, batches.meta) '
             'or as pictures (train/<class>/*.png, test/<class>/*.png)')
 PARQUET = ('Parquet, which is not read; load it with `datasets`, and save each picture '
@@ -159,7 +160,7 @@ FORMS = { # the name of a file, in small letters: what it shows
     r'\.dvc$': 'a DVC pointer; run `dvc pull`',
     r'\.(tgz|zip|tar|tar\.\w+)$': 'an archive; unpack it, or give its path'}
 
-# %% ../nbs/00_sources.ipynb #19df127e
+# %% ../nbs/00_sources.ipynb #3e3f5f5b
 HEADS = { # the first bytes of a file: what it is
     rb'\s*<(!doctype|html|\?xml)': 'a web page, not an archive; download the archive again',
     **{re.escape(k): v for k,v in POINTERS.items()},
@@ -169,7 +170,7 @@ HEADS = { # the first bytes of a file: what it is
     rb'\x89PNG|\xff\xd8\xff|GIF8|RIFF|BM': 'one picture; give the folder that has train/ and test/',
     rb'\x80[\x02-\x05]': 'one pickle; give the folder that has all batches'}
 
-# %% ../nbs/00_sources.ipynb #1e73f5e9
+# %% ../nbs/00_sources.ipynb #40e6222c
 def few(names): return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
 
 def first_bytes(path):
@@ -190,7 +191,7 @@ def explain(contents, path):
         if found: return f'has {found[0]}: this is {what}'
     return f'{pictures_elsewhere(names, path)}; {EXPECTED}'
 
-# %% ../nbs/00_sources.ipynb #197278d4
+# %% ../nbs/00_sources.ipynb #8180d907
 def pictures_elsewhere(names, path):
     "What pictures, or other files, `names` lists."
     pics = [o for o in names if place(o) and o.lower().rpartition('.')[2] in (*FORMATS, *UNREAD)]
@@ -203,7 +204,7 @@ def pictures_elsewhere(names, path):
     if pics: return f'has {len(pics):,} pictures ({few(pics)}), but no folders of classes'
     return f'has {len(names):,} files ({few(names)}), none of a data set'
 
-# %% ../nbs/00_sources.ipynb #31ec8c9c
+# %% ../nbs/00_sources.ipynb #593857c7
 def check_sets(contents, path):
     "Raise `ValueError` unless `contents` holds one data set, with nothing missing."
     if (lost := contents.broken) and path.is_dir():
@@ -217,7 +218,7 @@ def check_sets(contents, path):
         raise ValueError(f'{path} holds {len(sets)} data sets, expected one: {", ".join(sets)}; '
                          'give the folder of one')
 
-# %% ../nbs/00_sources.ipynb #bdb29e7e
+# %% ../nbs/00_sources.ipynb #c9743812
 def unused_note(contents):
     "What of `contents` looks like pictures or batches and is not used, or nothing."
     rest = [f'{split}/{c}/{file}' for split,pics in contents.splits.items() for c,file in pics]
@@ -225,7 +226,7 @@ def unused_note(contents):
     if not unused: return ''
     return f'{len(unused):,} files look like pictures or batches and are not used ({few(unused)})'
 
-# %% ../nbs/00_sources.ipynb #b6cc948e
+# %% ../nbs/00_sources.ipynb #b741e0d6
 def read_source(
     path, # Path of a folder or archive
 ):        # (arrays, vocab, kind, note): see `Cifar10`; `note` says what is not used, or is empty
@@ -237,7 +238,7 @@ def read_source(
     else: arrays, vocab, kind = from_pictures(contents.splits, contents.formats, path)
     return arrays, vocab, kind, unused_note(contents)
 
-# %% ../nbs/00_sources.ipynb #e3d4d9fb
+# %% ../nbs/00_sources.ipynb #71bf5079
 def stamp(path):
     "A checksum of names, sizes, times and inodes of the files of folder or archive `path`."
     files = [('', path)]
