@@ -8,7 +8,7 @@ Docs: https://cifar-oc.github.io/cifar_oc/archives.html.md"""
 __all__ = []
 
 # %% ../nbs/00_archives.ipynb #7db693a8
-import bz2, gzip, hashlib, io, lzma, os, posixpath, re, stat, tarfile, zipfile, zlib
+import bz2, gzip, hashlib, io, json, lzma, os, posixpath, re, stat, tarfile, zipfile, zlib
 from contextlib import contextmanager
 from functools import cache, partial
 from tqdm import tqdm
@@ -56,22 +56,26 @@ def counted(entries):
         yield o
 
 # %% ../nbs/00_archives.ipynb #9bfc8dd6
+def is_folder(e):
+    "Whether the `DirEntry` `e` is a folder, or a link to one; a link to itself is none."
+    return os.path.isdir(e.path) if e.is_symlink() else e.is_dir()
+
 def entries(folder, prefix='', depth=MAX_DEPTH):
     "Yield (name, `DirEntry`) of what is in `folder` and below, sorted, without hidden names."
     with os.scandir(folder) as found: found = sorted(found, key=lambda e: e.name)
     for e in found:
         if e.name.startswith('.'): continue
         yield prefix + e.name, e
-        if depth and e.is_dir(): yield from entries(e.path, f'{prefix}{e.name}/', depth-1)
+        if depth and is_folder(e): yield from entries(e.path, f'{prefix}{e.name}/', depth-1)
 
 def folder_files(path):
     "Yield (name, `DirEntry`) of the files in folder `path`; raise `Refused` if it has too many."
-    yield from ((name, e) for name,e in counted(entries(path)) if not e.is_dir())
+    yield from ((name, e) for name,e in counted(entries(path)) if not is_folder(e))
 
 def folder_members(path):
     "Yield (name, opener) of the files in folder `path`; no opener for a broken link."
     for name,e in folder_files(path):
-        yield name, partial(open, e.path, 'rb') if e.is_file() else None
+        yield name, partial(open, e.path, 'rb') if os.path.isfile(e.path) else None
 
 # %% ../nbs/00_archives.ipynb #e15eb87f
 UNPACK = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ\0': lzma.open}
@@ -179,3 +183,13 @@ def crc32(path):
     with path.open('rb') as f:
         while piece := f.read(2**22): crc = zlib.crc32(piece, crc)
     return crc
+
+# %% ../nbs/00_archives.ipynb #71bf5079
+def stamp(path, wanted=bool):
+    "A checksum of what the system knows of the file `path`, or the files that are `wanted` in it."
+    files = [('', path)]
+    if path.is_dir():
+        with whole(path): files = [(name, e.path) for name,e in folder_files(path) if wanted(name)]
+    stats = [(name, os.stat(f) if os.path.exists(f) else os.lstat(f)) for name,f in files]
+    facts = [[name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for name,s in stats]
+    return hashlib.md5(json.dumps([str(path), facts]).encode()).hexdigest()

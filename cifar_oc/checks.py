@@ -46,7 +46,7 @@ def wrong_dtype(x):
     if x.dtype.kind not in 'biuf' or not x.size: return f'found {x.dtype} values, {expected}'
     low, high = x.min(), x.max()
     todo = 'use x.astype(np.uint8)'
-    if not (low >= 0 and high <= 255): todo = 'undo what normalised it, and scale to 0..255'
+    if not (low >= 0 and high <= 255): todo = 'undo what scaled it, to 0..255'
     elif high <= 1: todo = 'multiply by 255 and use .round().astype(np.uint8)'
     return f'found {x.dtype} values from {low:.4g} to {high:.4g}, {expected}; {todo}'
 

@@ -16,10 +16,10 @@ from urllib.request import Request, urlopen
 from fastcore.xdg import xdg_cache_home
 from filelock import FileLock
 from tqdm import tqdm
-from .archives import crc32, file_md5
+from .archives import crc32, file_md5, stamp
 from .batches import unpickle
 from .checks import check_data
-from .sources import read_source, stamp
+from .sources import place, read_source
 
 # %% ../nbs/00_data.ipynb #483ac83b
 @dataclass(frozen=True, eq=False, repr=False)
@@ -214,7 +214,7 @@ def download_cifar10(
 # %% ../nbs/00_data.ipynb #ad72cbfd
 def cached(path, cache):
     "Folder in `cache` of the arrays of `path`, and what is in it, decoded if it is not there yet."
-    mark = stamp(path)
+    mark = stamp(path, place)
     known = next((o.parent for o in cache.glob(f'*/{mark}')), None)
     folder = known or cache/(mark if path.is_dir() else file_md5(path))
     if not (data := load_arrays(folder)):

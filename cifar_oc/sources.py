@@ -8,12 +8,12 @@ Docs: https://cifar-oc.github.io/cifar_oc/sources.html.md"""
 __all__ = []
 
 # %% ../nbs/00_sources.ipynb #36bef486
-import hashlib, io, json, os, re, numpy as np
+import io, re, numpy as np
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from PIL import Image
-from .archives import folder_files, members, whole
+from .archives import members
 from .batches import BATCHES, from_batches, unpickle
 
 # %% ../nbs/00_sources.ipynb #ba28c5af
@@ -34,7 +34,6 @@ class Place(NamedTuple):
     split: str = ''  # folder of a picture's class
     label: str = ''  # class of a picture
 
-# %% ../nbs/00_sources.ipynb #60bce3c6
 def place(name):
     "The `Place` of the file `name`, if it looks like a batch or a picture."
     parts = [o for o in name.split('/') if o not in ('', '.')]
@@ -81,7 +80,6 @@ def chosen(splits, names):
     found = [o for o in splits if o.lower() in names]
     return min(found, key=lambda o: (names.index(o.lower()), o != o.lower(), o), default=names[0])
 
-# %% ../nbs/00_sources.ipynb #22f75b51
 def from_pictures(splits, formats, path):
     "Arrays, vocab and kind from `splits`, see `Contents`; raise `ValueError` if classes differ."
     two = [chosen(splits, names) for names in (TRAIN, TEST)]
@@ -103,7 +101,6 @@ def from_pictures(splits, formats, path):
 POINTERS = {b'version https://git-lfs': 'a Git LFS pointer; run `git lfs pull`',
             b'/annex/objects/': 'a git-annex pointer; run `git annex get`'}
 
-# %% ../nbs/00_sources.ipynb #93f249da
 @dataclass
 class Contents:
     "What a source holds, sorted."
@@ -135,7 +132,9 @@ def collect(path):
     for name,read in members(path):
         contents.names.append(name)
         p = place(name)
-        if not read: p = p or place(f'{name}/x.png')  # a link may stand for a class
+        if not read: # a link may stand for a folder
+            places = [place(name + end) for end in ('', '/x.png', '/x/x.png')]
+            p = next((o for o in places if o and o.kind != 'unused'), p)
         if not p: continue
         if not read and p.kind != 'unused': contents.broken.append(name)
         elif not read or p.kind == 'unused': contents.unused.append(name)
@@ -153,8 +152,8 @@ NUMPY = ('arrays of numpy, which have no names of classes; in Python, load them,
          'Cifar10(train_x, train_y, test_x, test_y, vocab, name)')
 FORMS = { # the name of a file, in small letters: what it shows
     r'cifar-?100\b': HUNDRED,
-    r'(^|/)trainlabels\.csv$|(^|/)(train|test)\.7z$|(^|/)train/\d+\.png$':
-        "Kaggle's form, which has no test labels; give another copy, or no source to download one",
+    r'(^|/)trainlabels\.csv$|(^|/)(train|test)\.7z$|^train/\d+\.png$':
+        "Kaggle's form, which has no test labels; give another copy, or leave `source` out",
     r'(data|test)_batch(_\d)?\.bin$': BINARY,
     r'\.parquet$': PARQUET, r'\.np[yz]$': NUMPY,
     r'\.dvc$': 'a DVC pointer; run `dvc pull`',
@@ -207,7 +206,8 @@ def pictures_elsewhere(names, path):
 # %% ../nbs/00_sources.ipynb #593857c7
 def check_sets(contents, path):
     "Raise `ValueError` unless `contents` holds one data set, with nothing missing."
-    if (lost := contents.broken) and path.is_dir():
+    lost = contents.broken
+    if lost and (path.is_dir() or not contents.sets):
         n = len(lost) + sum(contents.sets.values())
         raise ValueError(f'{path}: {len(lost):,} of {n:,} files are broken links ({few(lost)}); '
                          'run `git annex get` or `dvc pull`, or copy what they point to')
@@ -234,16 +234,11 @@ def read_source(
     if path.is_file() and (what := first_bytes(path)): raise ValueError(f'{path} is {what}')
     contents = collect(path)
     check_sets(contents, path)
-    if contents.batches: arrays, vocab, kind = from_batches(contents.batches, path)
-    else: arrays, vocab, kind = from_pictures(contents.splits, contents.formats, path)
-    return arrays, vocab, kind, unused_note(contents)
-
-# %% ../nbs/00_sources.ipynb #71bf5079
-def stamp(path):
-    "A checksum of names, sizes, times and inodes of the files of folder or archive `path`."
-    files = [('', path)]
-    if path.is_dir():
-        with whole(path): files = [(name, e.path) for name,e in folder_files(path) if place(name)]
-    stats = [(name, os.stat(f) if os.path.exists(f) else os.lstat(f)) for name,f in files]
-    facts = [[name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for name,s in stats]
-    return hashlib.md5(json.dumps([str(path), facts]).encode()).hexdigest()
+    try:
+        if contents.batches: data = from_batches(contents.batches, path)
+        else: data = from_pictures(contents.splits, contents.formats, path)
+    except ValueError as e:
+        contents.splits.clear()
+        note = unused_note(contents)
+        raise ValueError(f'{e}; {note}' if note else str(e)) from e
+    return *data, unused_note(contents)
