@@ -18,6 +18,7 @@ MAX_FILES = 2**17     # CIFAR-10 as pictures has 60,000
 MAX_FILE = 2**26      # 64 MiB: a batch of CIFAR-10 has 31 MB
 MAX_UNPACKED = 2**30  # 1 GiB: CIFAR-10 has 0.2 GB
 MAX_READ = 2**24      # 16 MiB: headers of a tar file, the directory of a zip file
+MAX_NAME = 2**11      # characters
 MAX_DEPTH = 8         # folders in folders
 
 class Refused(ValueError): "Why a folder or an archive is not read."
@@ -91,7 +92,11 @@ def unpacked(f):
 def tar_members(f):
     "Yield (name, opener) of files in the tar `f`, links last; raise `ReadError` without an end."
     with tarfile.open(fileobj=Bounded(unpacked(f)), mode='r:') as tar:
-        yield from ((o.name, partial(tar.extractfile, o)) for o in counted(tar) if o.isreg())
+        for o in counted(tar):
+            if len(o.name) + len(o.linkname) > MAX_NAME: raise Refused('holds a file with no real name')
+            o.pax_headers = {}  # which may be large, and `tar` keeps all members
+            tar.pax_headers.clear()
+            if o.isreg(): yield o.name, partial(tar.extractfile, o)
         if tar.fileobj.read(512) != bytes(512): raise tarfile.ReadError('no end mark')
         while tar.fileobj.read(2**20): pass
         yield from tar_links(tar)

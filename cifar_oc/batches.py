@@ -195,7 +195,9 @@ def as_array(note):
 # %% ../nbs/00_batches.ipynb #c272edc2
 def batch_field(name, value):
     "The `value` of the field `name` as an array, or as a list of text for names."
-    if name == 'label_names': return [as_text(o) for o in expect(value, list)]
+    if name == 'label_names':
+        if len(expect(value, list)) > 100: raise ValueError('it has more than 100 names')
+        return [as_text(o)[:100] for o in value]
     if type(value) is Note: return as_array(value)
     numbers = [as_array(o).item() if type(o) is Note else o for o in expect(value, list)]
     return np.array([expect(o, int) for o in numbers], np.int64)

@@ -14,7 +14,9 @@ try: import resource
 except ImportError: peak = 0 # Windows
 else: peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)
 print(json.dumps([result, peak]))'''
-    done = subprocess.run([sys.executable, '-c', head + code + tail, str(Path(__file__).parent), *map(str, args)], capture_output=True, text=True, timeout=300)
+    fresh = 'import subprocess, sys; sys.exit(subprocess.run([sys.executable, *sys.argv[1:]]).returncode)' # or the peak counts that of pytest
+    cmd = [sys.executable, '-c', fresh, '-c', head + code + tail, str(Path(__file__).parent), *map(str, args)]
+    done = subprocess.run(cmd, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -93,6 +95,12 @@ def long_header(path):
     o.type, o.size = tarfile.GNUTYPE_LONGNAME, 2**32
     path.write_bytes(gzip.compress(o.tobuf(tarfile.GNU_FORMAT)) + gzip.compress(bytes(2**25), 1)*128)
 
+def many_headers(path):
+    "A tar.gz of 3,000 files, each with a comment of 100 kB."
+    o = tarfile.TarInfo('x')
+    o.pax_headers = dict(comment='y'*10**5)
+    path.write_bytes(gzip.compress(o.tobuf(tarfile.PAX_FORMAT))*3000 + gzip.compress(bytes(1024)))
+
 def packed(path, how):
     "A zip with one batch of zeros, 128 MiB, packed with `how`."
     with zipfile.ZipFile(path, 'w', how, compresslevel=1) as z, z.open('cifar/data_batch_1', 'w') as f:
@@ -104,7 +112,7 @@ def many(path):
         for i in range(140_000): z.writestr(zipfile.ZipInfo(str(i)), b'')
 
 bombs = {'zeros.tgz': (lambda p: zeros(p, 64), 'unpacks to more than 1 GiB'), 'header.tgz': (long_header, 'has a header of more than 16 MiB'),
-         'deflate.zip': (lambda p: packed(p, zipfile.ZIP_DEFLATED), 'a file of more than 64 MiB'), 'bzip2.zip': (lambda p: packed(p, zipfile.ZIP_BZIP2), 'a file of more than 64 MiB'),
+         'headers.tgz': (many_headers, 'has 3,000 files'), 'deflate.zip': (lambda p: packed(p, zipfile.ZIP_DEFLATED), 'a file of more than 64 MiB'), 'bzip2.zip': (lambda p: packed(p, zipfile.ZIP_BZIP2), 'a file of more than 64 MiB'),
          'lzma.zip': (lambda p: packed(p, zipfile.ZIP_LZMA), 'a file of more than 64 MiB'), 'many.zip': (many, 'holds more than 131,072 files')}
 
 @pytest.mark.parametrize('name', bombs)
@@ -116,7 +124,7 @@ from cifar_oc.data import load_cifar10
 try: result = repr(load_cifar10(sys.argv[2], cache=sys.argv[3]))
 except ValueError as e: result = str(e)''', tmp_path/name, tmp_path/'cache')
     assert what in message and '\n' not in message
-    assert peak < 500, peak
+    assert peak < (200 if name == 'headers.tgz' else 500), peak
 
 def test_killed_decode(tmp_path, pictures):
     "A decode that is killed while it writes leaves a folder; the next one removes it, and not that of one that still runs."
