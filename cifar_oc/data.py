@@ -8,27 +8,37 @@ Docs: https://cifar-oc.github.io/cifar_oc/data.html.md"""
 __all__ = ['Cifar10', 'demo_cifar10', 'download_cifar10', 'load_cifar10']
 
 # %% ../nbs/00_data.ipynb #73d0e886
-import hashlib, io, json, os, pickle, re, shutil, tarfile, tempfile, zipfile, numpy as np
+import json, os, shutil, tempfile, warnings, zlib, numpy as np
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import Request, urlopen
 from fastcore.xdg import xdg_cache_home
 from filelock import FileLock
-from PIL import Image
 from tqdm import tqdm
+from .archives import crc32, file_md5, stamp
+from .batches import unpickle
+from .checks import check_data
+from .sources import place, read_source
 
 # %% ../nbs/00_data.ipynb #483ac83b
 @dataclass(frozen=True, eq=False, repr=False)
 class Cifar10:
-    "Pictures and labels of the training and the test set, and the names of the ten classes."
+    "Pictures and labels of a training and a test set, and the names of the classes."
     train_x: np.ndarray  # uint8, N×32×32×3, may be memory-mapped
     train_y: np.ndarray  # int64, N, 0..9
     test_x: np.ndarray   # uint8, M×32×32×3
     test_y: np.ndarray   # int64, M, 0..9
-    vocab: list[str]     # 10 class names, index = label
+    vocab: list[str]     # class names, 10 in CIFAR-10, index = label
     name: str            # what these pictures truthfully are, one short line
-    def __repr__(self): return f'{self.name}: {len(self.train_y):,} training, {len(self.test_y):,} test pictures, {len(self.vocab)} classes'
+
+    def __post_init__(self):
+        "Raise `ValueError` unless all fits; labels become int64, and the names a list."
+        self.__dict__.update(check_data(self))
+
+    def __repr__(self):
+        n, m = len(self.train_y), len(self.test_y)
+        return f'{self.name}: {n:,} training, {m:,} test pictures, {len(self.vocab)} classes'
 
 # %% ../nbs/00_data.ipynb #c00c7e49
 SHAPES = {
@@ -37,17 +47,24 @@ SHAPES = {
     'square':   lambda x,y: np.maximum(abs(x), abs(y)) < .8,
     'triangle': lambda x,y: (y < .8) & (y > 2*abs(x) - .9),
     'cross':    lambda x,y: (np.minimum(abs(x), abs(y)) < .28) & (np.maximum(abs(x), abs(y)) < 1),
-    'diagonal cross':     lambda x,y: (abs(abs(x) - abs(y)) < .35) & (np.maximum(abs(x), abs(y)) < .9),
-    'horizontal stripes': lambda x,y: np.sin(5*y) > 0, 'vertical stripes': lambda x,y: np.sin(5*x) > 0,
-    'diagonal stripes':   lambda x,y: np.sin(4*(x + y)) > 0, 'checkerboard': lambda x,y: np.sin(4*x) * np.sin(4*y) > 0}
+    'diagonal cross': lambda x,y: (abs(abs(x) - abs(y)) < .35) & (np.maximum(abs(x), abs(y)) < .9),
+    'horizontal stripes': lambda x,y: np.sin(5*y) > 0,
+    'vertical stripes':   lambda x,y: np.sin(5*x) > 0,
+    'diagonal stripes':   lambda x,y: np.sin(4*(x + y)) > 0,
+    'checkerboard':       lambda x,y: np.sin(4*x) * np.sin(4*y) > 0}
 
+# %% ../nbs/00_data.ipynb #69f85492
 def draw_shapes(labels, rng):
-    "Pictures (uint8, N×32×32×3) of the shapes that the int array `labels` names, drawn with the numpy Generator `rng`."
-    def uniform(lo, hi, *shape): return rng.uniform(lo, hi, (len(labels), *shape)).astype(np.float32)
+    "Pictures (uint8, N×32×32×3) of the shapes that `labels` (int, N) name, drawn with `rng`."
+    def uniform(lo, hi, *shape):
+        return rng.uniform(lo, hi, (len(labels), *shape)).astype(np.float32)
     grid, size = np.arange(.25, 32, .5, dtype=np.float32), uniform(7, 11, 1, 1)
-    x, y = (grid - uniform(12, 20, 1, 1)) / size, (grid[:,None] - uniform(12, 20, 1, 1)) / size
+    x = (grid - uniform(12, 20, 1, 1)) / size
+    y = (grid[:,None] - uniform(12, 20, 1, 1)) / size
     inside = np.empty((len(labels), 64, 64), np.float32)
-    for i,shape in enumerate(SHAPES.values()): inside[labels == i] = shape(x[labels == i], y[labels == i])
+    for i,shape in enumerate(SHAPES.values()):
+        these = labels == i
+        inside[these] = shape(x[these], y[these])
     inside = inside.reshape(-1, 32, 2, 32, 2).mean((2, 4))[...,None]
     paper = uniform(0, 255, 1, 1, 3)
     ink = (paper + uniform(64, 191, 1, 1, 3)) % 255
@@ -63,187 +80,169 @@ def demo_cifar10(
     "Ten shapes drawn by numpy in the form of CIFAR-10. They are **not** CIFAR-10."
     rng = np.random.default_rng(seed)
     train_y, test_y = (rng.permutation(np.arange(n) % 10) for n in (n_train, n_test))
-    return Cifar10(draw_shapes(train_y, rng), train_y, draw_shapes(test_y, rng), test_y, list(SHAPES), 'demo pictures drawn by cifar_oc (not CIFAR-10)')
-
-# %% ../nbs/00_data.ipynb #7e6c3fcb
-match = re.compile(r'''(?P<root>[^/.][^/]*/)?(?: (?P<batch> data_batch_[1-5] | test_batch | batches\.meta )
-    | (?P<split> train | test )/(?P<label>[^/.][^/]*)/(?P<file>[^/.][^/]*\.(?i:png|jpe?g)) )''', re.X).fullmatch
-def folder_files(path):
-    "Sorted files in folder `path` that belong to a layout."
-    found = (f for up in ('', '*/') for o in ('*batch*', 'train/*/*', 'test/*/*') for f in path.glob(up + o))
-    return sorted(f for f in found if match(f.relative_to(path).as_posix()) and f.is_file())
-
-# %% ../nbs/00_data.ipynb #100a9292
-def archive_files(f, zipped):
-    "Yield (name, bytes, reader) of the regular files in the zip or tar archive `f`; raise `ReadError` if its end is missing."
-    if zipped:
-        with zipfile.ZipFile(f) as z: yield from ((o.filename, o.file_size, lambda: z.read(o)) for o in z.infolist())
-        return
-    with tarfile.open(fileobj=f) as tar:
-        yield from ((o.name, o.size, lambda: tar.extractfile(o).read()) for o in tar if o.isreg())
-        if tar.fileobj.read(512) != bytes(512): raise tarfile.ReadError('no end mark')
-        while tar.fileobj.read(2**20): pass
-
-def members(path):
-    "Yield (layout match, bytes) of each file in folder or archive `path` that belongs to a layout; raise `ValueError` if broken."
-    bar = dict(desc=path.name, delay=1, mininterval=.5)
-    if path.is_dir():
-        for f in tqdm(folder_files(path), unit=' files', **bar): yield match(f.relative_to(path).as_posix()), f.read_bytes()
-        return
-    with path.open('rb') as raw, tqdm.wrapattr(raw, 'read', total=path.stat().st_size, **bar) as f:
-        try:
-            for name,size,read in archive_files(f, path.suffix.lower() == '.zip'):
-                if size <= 2**26 and (m := match(name.removeprefix('./'))): yield m, read()
-        except Exception as e:
-            raise ValueError(f'{path} is not a whole .tgz, .tar.gz, .tar.xz or .zip archive ({type(e).__name__}); fetch it again') from e
-
-# %% ../nbs/00_data.ipynb #1dda341c
-def decode(data, where):
-    "The picture (uint8, 32×32×3) in the bytes `data`; raise `ValueError`, calling it `where`, if there is none of 32×32."
-    try:
-        with Image.open(io.BytesIO(data), formats=('PNG', 'JPEG')) as im:
-            if im.size == (32, 32): return np.asarray(im.convert('RGB'))
-    except Exception as e: raise ValueError(f'{where} cannot be decoded as PNG or JPEG; replace or remove it') from e
-    raise ValueError(f'{where} is {im.width}×{im.height} pixels, expected 32×32; resize or remove it')
-
-def from_pictures(pics, path):
-    "Arrays, vocab and kind from `pics`, a dict of (split, class, file) to picture; raise `ValueError` if the classes do not fit."
-    vocab, test = (sorted({c for s,c,_ in pics if s == split}) for split in ('train', 'test'))
-    if vocab != test or len(vocab) != 10:
-        raise ValueError(f'{path} has pictures of {len(vocab)} classes in train/ and {len(test)} in test/, expected the same 10 '
-                         f'in both (only in one: {", ".join(sorted(set(vocab) ^ set(test))) or "none"}); give CIFAR-10 or a subset')
-    arrays, kinds = {}, {'PNG' if f.lower().endswith('png') else 'JPEG' for *_,f in pics}
-    for split in 'train', 'test':
-        keys = sorted(k for k in pics if k[0] == split)
-        arrays |= {f'{split}_x': np.stack([pics[k] for k in keys]), f'{split}_y': np.array([vocab.index(c) for _,c,_ in keys], np.int64)}
-    return arrays, vocab, f'{" and ".join(sorted(kinds))} pictures'
-
-# %% ../nbs/00_data.ipynb #fd0f6d3c
-class BatchUnpickler(pickle.Unpickler):
-    "An unpickler that knows numpy arrays and plain values, and refuses all else."
-    allowed = {'numpy.ndarray', 'numpy.dtype', '_codecs.encode'} | {
-        f'numpy.{core}.{o}' for core in ('core', '_core') for o in ('multiarray._reconstruct', 'numeric._frombuffer')}
-    def find_class(self, module, name):
-        if f'{module}.{name}' in self.allowed: return super().find_class(module, name)
-        raise pickle.UnpicklingError(f'refused {module}.{name}')
-
-def unpickle(data, where):
-    "The dict in the pickle `data`; raise `ValueError` if it is none, is damaged, or needs a refused class."
-    try: return dict(BatchUnpickler(io.BytesIO(data), encoding='latin1').load())
-    except Exception as e: raise ValueError(f'{where} is no CIFAR-10 batch ({e}); fetch it from a source you trust') from e
-
-def from_batches(batches, path):
-    "Arrays, vocab and kind from `batches`, a dict of file name to dict; raise `ValueError` if one is missing or wrong."
-    names = [f'data_batch_{i}' for i in range(1, 6)] + ['test_batch', 'batches.meta']
-    if lack := set(names) - set(batches): raise ValueError(f'{path} lacks {", ".join(sorted(lack))}; fetch it again')
-    try:
-        xs, ys = ([batches[o][k] for o in names[:6]] for k in ('data', 'labels'))
-        x, y, n = np.concatenate(xs), np.array(sum(ys, [])), sum(map(len, ys[:5]))
-        vocab = list(map(str, batches['batches.meta']['label_names']))
-        if not (x.dtype == np.uint8 and [o.shape for o in xs] == [(len(o), 3072) for o in ys] and 0 < n < len(y)
-                and y.dtype == np.int64 and 0 <= y.min() <= y.max() < 10 and len(vocab) == len(set(vocab)) == 10):
-            raise ValueError('expected `data`, uint8 N×3072, `labels`, N ints 0..9, for train and test, and 10 `label_names`')
-    except Exception as e: raise ValueError(f'the batches in {path} are not those of CIFAR-10 ({e}); fetch it again') from e
-    x = np.ascontiguousarray(x.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-    return dict(train_x=x[:n], train_y=y[:n], test_x=x[n:], test_y=y[n:]), vocab, 'Python batches'
-
-# %% ../nbs/00_data.ipynb #d54c2d1a
-def read_source(path):
-    "Arrays, vocab and kind of the data set in folder or archive `path`; raise `ValueError` if there is not exactly one."
-    batches, pics, roots = {}, {}, set()
-    for m,data in members(path):
-        roots.add(m['root'])
-        where = f'{m.string} in {path}'
-        if m['batch']: batches[m['batch']] = unpickle(data, where)
-        else: pics[m['split'], m['label'], m['file']] = decode(data, where)
-    if len(roots) != 1:
-        raise ValueError(f'{path} holds {len(roots)} data sets, expected one, in one of two layouts: cifar-10-batches-py (data_batch_1..5, '
-                         'test_batch, batches.meta) or pictures (train/<class>/*.png|jpg, test/<class>/*.png|jpg)')
-    return from_batches(batches, path) if batches else from_pictures(pics, path)
+    train_x, test_x = draw_shapes(train_y, rng), draw_shapes(test_y, rng)
+    name = 'demo pictures drawn by cifar_oc (not CIFAR-10)'
+    return Cifar10(train_x, train_y, test_x, test_y, list(SHAPES), name)
 
 # %% ../nbs/00_data.ipynb #80790277
-def file_md5(path):
-    "The md5 checksum of the file `path`, in hexadecimal."
-    with path.open('rb') as f: return hashlib.file_digest(f, 'md5').hexdigest()
-def stamp(path):
-    "A checksum of the names, sizes and times of the files in `path`, none of which it reads."
-    files = [(str(f), f.stat()) for f in (folder_files(path) if path.is_dir() else [path])]
-    return hashlib.md5(json.dumps([[f, s.st_size, s.st_mtime_ns] for f,s in files]).encode()).hexdigest()
+DECODER = 2                 # goes up when the same source gives other arrays
+TMP = 'cifar_oc-decoding-'  # folders that are not whole yet
 
 def load_arrays(folder):
-    "Memory-mapped arrays, vocab and kind from `folder`; `None` if it is missing or damaged."
-    with suppress(OSError, ValueError, EOFError, KeyError, TypeError):
-        meta = json.loads((folder/'meta.json').read_text())
-        return {k: np.load(folder/f'{k}.npy', mmap_mode='r', allow_pickle=False) for k in meta['arrays']}, meta['vocab'], meta['kind']
+    "Mapped arrays, vocab, kind and note from `folder`; `None` if missing, damaged or outdated."
+    with suppress(OSError, ValueError, EOFError, KeyError, TypeError, AttributeError):
+        meta = json.loads((folder/'meta.json').read_text(encoding='utf-8'))
+        facts = meta['facts']
+        if meta['crc32'] != zlib.crc32(json.dumps(facts).encode()): return
+        if facts['decoder'] != DECODER: return
+        files = {k: folder/f'{k}.npy' for k in facts['arrays']}
+        if any(crc32(f) != facts['arrays'][k] for k,f in files.items()): return
+        arrays = {k: np.load(f, mmap_mode='r', allow_pickle=False) for k,f in files.items()}
+        return arrays, facts['vocab'], facts['kind'], facts['note']
 
-def save_arrays(folder, arrays, vocab, kind):
+# %% ../nbs/00_data.ipynb #9885d7bc
+def write_arrays(folder, arrays, **facts):
+    "Write `arrays`, and `meta.json` with their checksums and `facts`, into the new `folder`."
+    folder.mkdir()
+    for k,v in arrays.items(): np.save(folder/k, v)
+    sums = {k: crc32(folder/f'{k}.npy') for k in arrays}
+    facts = dict(decoder=DECODER, arrays=sums, **facts)
+    meta = dict(crc32=zlib.crc32(json.dumps(facts).encode()), facts=facts)
+    (folder/'meta.json').write_text(json.dumps(meta), encoding='utf-8')
+
+def save_arrays(folder, arrays, vocab, kind, note):
     "Write it all into `folder` at once or not at all, unless another process has."
-    with FileLock(folder.with_name('.lock')), tempfile.TemporaryDirectory(dir=folder.parent) as tmp:
+    cache = folder.parent
+    with FileLock(cache/'.lock'):
+        for o in cache.glob(f'{TMP}*'): shutil.rmtree(o, ignore_errors=True)
         if load_arrays(folder): return
-        (part := Path(tmp)/'part').mkdir()
-        for k,v in arrays.items(): np.save(part/k, v)
-        (part/'meta.json').write_text(json.dumps(dict(arrays=list(arrays), vocab=vocab, kind=kind)))
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=TMP) as tmp:
+            write_arrays(Path(tmp)/'part', arrays, vocab=vocab, kind=kind, note=note)
+            shutil.rmtree(folder, ignore_errors=True)
+            try: (Path(tmp)/'part').rename(folder)
+            except OSError as e: # Windows keeps files that are open
+                raise OSError(f'{folder} is damaged and in use; end what uses it') from e
 
 # %% ../nbs/00_data.ipynb #eabeee68
 SOURCES = ( # url, bytes, md5
-    ('https://s3.amazonaws.com/fast-ai-sample/cifar10.tgz', 168_168_549, 'a5f8c31371b63a406b23368042812d3c'),
-    ('https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz', 170_498_071, 'c58f30108f718f92721af3b95e74349a'))
+    ('https://s3.amazonaws.com/fast-ai-sample/cifar10.tgz',
+     168_168_549, 'a5f8c31371b63a406b23368042812d3c'),
+    ('https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz',
+     170_498_071, 'c58f30108f718f92721af3b95e74349a'))
+
+# %% ../nbs/00_data.ipynb #3f7b6357
+def intact(file, digest):
+    "Whether `file` is there and has the md5 `digest`; it is read only if its stamp is new."
+    if not file.is_file(): return False
+    note, fact = file.with_name(f'{file.name}.checked'), f'{digest} {stamp(file)}'
+    with suppress(OSError, ValueError):
+        if note.read_text(encoding='utf-8') == fact: return True
+    if file_md5(file) != digest: return False
+    with suppress(OSError): note.write_text(fact, encoding='utf-8')
+    return True
+
+# %% ../nbs/00_data.ipynb #810cb785
+def ask(url, part, size):
+    "Append to the file `part` what it lacks of the `size` bytes at `url`."
+    have = part.stat().st_size
+    req = Request(url, headers={'User-Agent':'cifar_oc', 'Range':f'bytes={have}-'})
+    with urlopen(req, timeout=30) as r, part.open('ab') as f:
+        ranged = r.headers.get('Content-Range', '').startswith(f'bytes {have}-')
+        if not ranged: f.truncate(have := 0)
+        bar = dict(desc=part.stem, total=size, initial=have, unit='B', unit_scale=True)
+        with tqdm(**bar, delay=1, mininterval=.5) as bar:
+            while have <= size and (b := r.read(2**16)):
+                have += f.write(b)
+                bar.update(len(b))
+
 def fetch(url, file, size, digest):
-    "Download `url` into `file` unless it is there; raise `OSError` unless it has `size` bytes and the md5 `digest`."
-    if file.is_file(): return
+    "Download `url` into `file`; raise `OSError` unless it has `size` bytes and the md5 `digest`."
     (part := file.with_name(f'{file.name}.part')).touch()
     for _ in range(3):
-        if (have := part.stat().st_size) >= size: break
-        req = Request(url, headers={'User-Agent':'cifar_oc', 'Range':f'bytes={have}-'})
-        with suppress(ConnectionError, TimeoutError), urlopen(req, timeout=30) as r, part.open('ab') as f:
-            if not r.headers.get('Content-Range', '').startswith(f'bytes {have}-'): f.truncate(have := 0)
-            with tqdm(desc=file.name, total=size, initial=have, unit='B', unit_scale=True, delay=1, mininterval=.5) as bar:
-                while have <= size and (b := r.read(2**16)): have += f.write(b); bar.update(len(b))
-    if (have := part.stat().st_size) < size: raise OSError(f'it stopped at {have:,} of {size:,} bytes')
-    if (found := file_md5(part)) == digest: return part.rename(file)
-    part.unlink()
-    raise OSError(f'its md5 is {found}, expected {digest}')
+        if part.stat().st_size >= size: break
+        with suppress(ConnectionError, TimeoutError): ask(url, part, size)
+    if (have := part.stat().st_size) < size:
+        raise OSError(f'it stopped at {have:,} of {size:,} bytes')
+    if (found := file_md5(part)) != digest:
+        part.unlink()
+        raise OSError(f'its md5 is {found}, expected {digest}')
+    os.replace(part, file)
 
+# %% ../nbs/00_data.ipynb #ffdb1b0a
+def fetch_once(url, file, size, digest):
+    "As `fetch`, unless `file` is intact, or becomes so while another process downloads it."
+    if not url.startswith(('https://', 'http://')):
+        raise ValueError('only http and https are allowed')
+    with FileLock(lock := f'{file}.lock'):
+        if not intact(file, digest):
+            if file.exists(): warnings.warn(f'{file} is broken (its md5 is wrong); fetched anew')
+            fetch(url, file, size, digest)
+        with suppress(OSError): os.unlink(lock)
+
+# %% ../nbs/00_data.ipynb #73342b8b
 def cache_folder(cache):
-    "The folder `cache`, or `cifar_oc` in the user's cache folder, made if missing; raise `OSError` if it cannot be written."
-    folder = Path(os.path.expanduser(cache)) if cache else xdg_cache_home()/'cifar_oc'
-    with suppress(OSError): folder.mkdir(parents=True, exist_ok=True)
-    if folder.is_dir() and os.access(folder, os.W_OK): return folder
-    raise OSError(f'cannot write to the cache folder {folder}; give another with `cache` or XDG_CACHE_HOME')
+    "The folder `cache`, or `cifar_oc` in the user's cache folder."
+    return Path(os.path.expanduser(cache)) if cache else xdg_cache_home()/'cifar_oc'
+
+def writable(folder):
+    "Make `folder` if it is missing; raise `OSError` if nothing can be written there."
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as e:
+        raise OSError(f'cannot write to the cache folder {folder}; '
+                      'give another with `cache` or XDG_CACHE_HOME') from e
 
 # %% ../nbs/00_data.ipynb #e738eb1e
 def download_cifar10(
     sources=SOURCES, # (url, bytes, md5) of each copy, the best first
     folder=None,     # where the file goes; None: `cifar_oc` in the user's cache folder
 ) -> Path:           # the checked archive
-    "Download CIFAR-10 into `folder` from the first of `sources` that delivers; raise `OSError` if none does."
+    "Download CIFAR-10 from the first of `sources` that delivers; raise `OSError` if none does."
     folder, failed = cache_folder(folder), []
     files = {folder/o[0].rpartition('/')[2]: o for o in sources}
-    if got := next(filter(Path.is_file, files), None): return got
+    for file,(_,_,digest) in files.items():
+        if intact(file, digest): return file
+    writable(folder)
     for file,(url,*facts) in files.items():
-        try:
-            if not url.startswith(('https://', 'http://')): raise ValueError('only http and https are allowed')
-            with FileLock(f'{file}.lock'): fetch(url, file, *facts)
-            return file
+        try: fetch_once(url, file, *facts)
         except Exception as e: failed.append(f'{url}: {type(e).__name__}: {e}')
-    raise OSError(f'CIFAR-10 could not be downloaded ({"; ".join(failed)}); give a path as `source` or in CIFAR_OC_DATA, or `demo`')
+        else: return file
+    raise OSError(f'CIFAR-10 could not be downloaded ({"; ".join(failed)}); '
+                  'give a path as `source` or in CIFAR_OC_DATA, or `demo`')
+
+# %% ../nbs/00_data.ipynb #ad72cbfd
+def cached(path, cache):
+    "Folder in `cache` of the arrays of `path`, and what is in it, decoded if it is not there yet."
+    mark = stamp(path, place)
+    known = next((o.parent for o in cache.glob(f'*/{mark}')), None)
+    folder = known or cache/(mark if path.is_dir() else file_md5(path))
+    if not (data := load_arrays(folder)):
+        writable(cache)
+        data = read_source(path)
+        save_arrays(folder, *data)
+    with suppress(OSError): (folder/mark).touch()
+    return folder, load_arrays(folder) or data
+
+def downloaded(cache):
+    "As `cached`, of a download of CIFAR-10, which is fetched only if its arrays are not there."
+    for _,_,digest in SOURCES:
+        if data := load_arrays(cache/digest): return cache/digest, data
+    return cached(download_cifar10(folder=cache), cache)
 
 # %% ../nbs/00_data.ipynb #859db3cd
 def load_cifar10(
     source=None, # folder, archive or `demo`; None: CIFAR_OC_DATA, else a download
-    cache=None,  # folder for downloads and decoded arrays; None: `cifar_oc` in the user's cache folder
-) -> Cifar10:    # raises `FileNotFoundError`, `ValueError` (not CIFAR-10, damaged) or `OSError` (download, cache)
+    cache=None,  # folder for downloads and arrays; None: `cifar_oc` in the user's cache folder
+) -> Cifar10:    # raises `FileNotFoundError`, `ValueError` (not CIFAR-10, damaged) or `OSError`
     "CIFAR-10 from `source`, decoded once into `cache` and memory-mapped after."
-    source = source or os.environ.get('CIFAR_OC_DATA')
+    source, cache = source or os.environ.get('CIFAR_OC_DATA'), cache_folder(cache)
     if source == 'demo': return demo_cifar10()
-    cache = cache_folder(cache)
-    path = Path(os.path.expanduser(source)).resolve() if source else download_cifar10(folder=cache)
-    if not path.exists(): raise FileNotFoundError(f'{source} does not exist; give a folder or archive of CIFAR-10, or `demo`')
-    note = stamp(path)
-    folder = next((o.parent for o in cache.glob(f'*/{note}')), None) or cache/(note if path.is_dir() else file_md5(path))
-    if not (data := load_arrays(folder)): save_arrays(folder, *(data := read_source(path)))
-    with suppress(OSError): (folder/note).touch()
-    arrays, vocab, kind = load_arrays(folder) or data
-    return Cifar10(**arrays, vocab=vocab, name='CIFAR-10' if folder.name in [o[2] for o in SOURCES] else f'{path.name} ({kind})')
+    path = Path(os.path.expanduser(source)).resolve() if source else None
+    if path and not path.exists():
+        todo = 'give a folder or archive of CIFAR-10, or `demo`'
+        raise FileNotFoundError(f'{source} does not exist; {todo}')
+    folder, (arrays, vocab, kind, note) = cached(path, cache) if path else downloaded(cache)
+    if note: warnings.warn(f'{source}: {note}', stacklevel=2)
+    known = folder.name in [o[2] for o in SOURCES]
+    return Cifar10(**arrays, vocab=vocab, name='CIFAR-10' if known else f'{path.name} ({kind})')
