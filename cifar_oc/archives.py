@@ -93,7 +93,7 @@ def tar_members(f):
     "Yield (name, opener) of files in the tar `f`, links last; raise `ReadError` without an end."
     with tarfile.open(fileobj=Bounded(unpacked(f)), mode='r:') as tar:
         for o in counted(tar):
-            if len(o.name) + len(o.linkname) > MAX_NAME: raise Refused('holds a file with no real name')
+            if len(o.name + o.linkname) > MAX_NAME: raise Refused('holds a file with no real name')
             o.pax_headers = {}  # which may be large, and `tar` keeps all members
             tar.pax_headers.clear()
             if o.isreg(): yield o.name, partial(tar.extractfile, o)

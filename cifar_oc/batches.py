@@ -169,9 +169,10 @@ def as_dtype(note):
         raise ValueError('refused a dtype in an unknown form')
     if not re.fullmatch('b1|[uif][1248]', code): raise ValueError(f'refused dtype {shown(code)}')
     order = '|' if note.state is None else note.state[1]
-    if note.state not in (None, (3, order, None, None, None, -1, -1, 0)):
+    plain = None, (3, order, None, None, None, -1, -1, 0)
+    if order not in ('|', '<', '>', '=') or note.state not in plain:
         raise ValueError(f'refused a dtype of {shown(code)} with fields or flags')
-    return np.dtype(expect(order, str) + code)
+    return np.dtype(order + code)
 
 # %% ../nbs/00_batches.ipynb #96594909
 def as_array(note):
