@@ -12,6 +12,7 @@ import shlex
 from itertools import chain
 from scipy import stats
 from fastai.vision.all import *
+from .onecycle import closed_figure
 from .recipes import *
 from .history import replace_file, replace_text
 from .curves import *

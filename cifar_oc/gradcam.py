@@ -10,6 +10,7 @@ __all__ = ['map_layer', 'grad_cam', 'overlay_maps']
 # %% ../nbs/07_gradcam.ipynb #d66a364a
 from contextlib import ExitStack, contextmanager
 from fastai.vision.all import *
+from .onecycle import closed_figure
 from .curves import *
 from .interpret import *
 from .loaders import same_random_states

@@ -11,6 +11,7 @@ __all__ = ['spread', 'CachedInterpretation', 'Mirror']
 import warnings
 import sklearn.metrics as skm
 from fastai.vision.all import *
+from .onecycle import closed_figure
 from .curves import *
 from .loaders import same_random_states
 from .model import log_probs
