@@ -70,7 +70,7 @@ def fast_biases(learn, k):
         ps = L(model.named_parameters())
         bias = lambda o: o[0].endswith('bias')
         return L(ps.filter(lambda o: o[1].ndim > 1), ps.filter(lambda o: o[1].ndim < 2 and not bias(o)), ps.filter(bias)).map(lambda g: g.itemgot(1))
-    learn.splitter, learn.wd = groups, (*learn.wd, 0.)
+    learn.splitter = groups
     learn.add_cb(FastBiases())
 
 def before_epochs(learn, f):
@@ -160,7 +160,7 @@ def one(args, ds, recipe, tweak, seed):
 def main(args):
     import torch
     from cifar_oc.bench import accuracy_table, paired_table
-    from cifar_oc.learner import replace_text
+    from cifar_oc.history import replace_text
     torch.set_num_threads(args.threads or torch.get_num_threads())
     if args.quick: args.source, args.pictures, args.epochs, args.bs, args.width, args.seeds = 'demo', 64, 1, 16, 8, args.seeds[:1]
     every = variations(args.study)

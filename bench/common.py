@@ -7,8 +7,12 @@ os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # the package, where it is not installed
 
 class Parser(argparse.ArgumentParser):
-    "An `ArgumentParser` whose errors are one line"
+    "An `ArgumentParser` whose errors are one line, and whose output no encoding of the terminal stops"
     def error(self, message): self.exit(2, f'{self.prog}: {message}; see {self.prog} --help\n')
+    def parse_args(self, *args, **kwargs):
+        for stream in sys.stdout, sys.stderr:
+            if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
+        return super().parse_args(*args, **kwargs)
 
 def count(s):
     "`s` as a whole number, 1 or more"

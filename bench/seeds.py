@@ -11,7 +11,7 @@ def one(args, seed, lrs, folder):
     "Train with `seed`; the run's `config.json` and `metrics.json`"
     from cifar_oc.train import train
     train(args.source or 'demo', epochs=args.epochs, bs=args.bs, lr_min=lrs[0], lr_max=lrs[1], precision=args.precision, seed=seed, out=folder, compile=args.compile)
-    return [json.loads((folder/f'{o}.json').read_text()) for o in ('config', 'metrics')]
+    return [json.loads((folder/f'{o}.json').read_text(encoding='utf-8')) for o in ('config', 'metrics')]
 
 def work(ds, epochs):
     "Floating-point operations of a run"

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 from cifar_oc.data import demo_cifar10
 
-os.environ.update(NO_ALBUMENTATIONS_UPDATE='1', MPLBACKEND='Agg')
+os.environ.update(NO_ALBUMENTATIONS_UPDATE='1', MPLBACKEND='Agg', PYTHONUTF8='1')
 os.environ.pop('CIFAR_OC_DATA', None)
 
 @pytest.fixture(scope='session', autouse=True)
@@ -26,7 +26,8 @@ def pictures(tmp_path_factory): return write_pictures(tmp_path_factory.mktemp('p
 def start(*args, name='train', **kwargs):
     "A process of `cifar-oc-train`, or of another command by its `name`, with `args`."
     cmd = [sys.executable, '-c', f'from cifar_oc.cli import {name}_command as f; f()', *map(str, args)]
-    return subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs)
+    pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(cmd, **pipes, encoding='utf-8', errors='replace', **kwargs)
 
 def finish(process):
     "Exit status, stdout and stderr of `process`, once it has ended."

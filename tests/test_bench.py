@@ -22,7 +22,7 @@ def test_figures(tmp_path):
     "What `--out` writes names its machine, and has every figure with its unit and mark."
     done = run('step.py', '--quick', '--bs', '8', '--out', tmp_path/'step.json', cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    written = json.loads((tmp_path/'step.json').read_text())
+    written = json.loads((tmp_path/'step.json').read_text('utf-8'))
     assert {'machine', 'versions', 'command', 'figures'} <= set(written) and written['command'] == 'python bench/step.py --quick --bs 8'
     assert all(f['value'] > 0 and f['better'] in ('higher', 'lower') and {'name', 'unit', 'mark'} <= set(f) for f in written['figures'])
     v = {f['name']: f['value'] for f in written['figures']}
@@ -35,12 +35,12 @@ def test_choices(study, tmp_path):
     out = tmp_path/'choices.json'
     done = run('choices.py', study, '--quick', '--out', out)
     assert done.returncode == 0, done.stderr
-    written = json.loads(out.read_text())
+    written = json.loads(out.read_text('utf-8'))
     assert len(written['runs']) == 2 and not written['runs'][0]['tta'] and 'held out' in written['setting']
     written['runs'] = [written['runs'][0] | {'accuracy': .125}]
     out.write_text(json.dumps(written))
     assert run('choices.py', study, '--quick', '--out', out).returncode == 0
-    assert [o['accuracy'] == .125 for o in json.loads(out.read_text())['runs']] == [True, False]
+    assert [o['accuracy'] == .125 for o in json.loads(out.read_text('utf-8'))['runs']] == [True, False]
     out.write_text(json.dumps(written | {'setting': 'another'}))
     done = run('choices.py', study, '--quick', '--out', out)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1) and 'give another --out' in done.stderr

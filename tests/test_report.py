@@ -30,7 +30,7 @@ def history(run):
     with (run/'history.csv').open() as f: return [{k: v for k,v in row.items() if k != 'seconds'} for row in csv.DictReader(f)]
 
 def test_page_says_what_the_run_says(run):
-    page,md,m = (run/'report.html').read_text('utf-8'),(run/'report.md').read_text('utf-8'),json.loads((run/'metrics.json').read_text())
+    page,md,m = (run/'report.html').read_text('utf-8'),(run/'report.md').read_text('utf-8'),json.loads((run/'metrics.json').read_text('utf-8'))
     for text in f"{m['accuracy']:.2%}", '20 test pictures', m['machine'], 'multiply adds', '37,748,736', m['data'], *m['versions'].values():
         assert text in html.unescape(page), text
         assert re.sub(r'(?<!\\)\\', '', md).count(text), text
@@ -64,13 +64,13 @@ def test_several(run, tmp_path, monkeypatch, capfd):
 
 def unreadable(run):
     "A copy of the run's pictures, one of them broken, is the source now."
-    config = json.loads((run/'config.json').read_text())
+    config = json.loads((run/'config.json').read_text('utf-8'))
     shutil.copytree(config['source'], source := run.parent/'broken')
     next((source/'test').rglob('*.png')).write_bytes(b'no picture')
     (run/'config.json').write_text(json.dumps(config | dict(source=str(source))))
 
 def other_data(run):
-    config = json.loads((run/'config.json').read_text())
+    config = json.loads((run/'config.json').read_text('utf-8'))
     (run/'config.json').write_text(json.dumps(config | dict(source=str(write_pictures(run.parent/'more', n_train=60)))))
 
 def other_weights(run):
@@ -104,8 +104,8 @@ harms = { # what is done to a run folder, and what the line says of it
     'configuration of another run': (lambda run: change(run, 'config.json', seed=4), 'config.json says seed 4, and metrics.json 3'),
     'broken configuration': (lambda run: (run/'config.json').write_text('{'), 'config.json'),
     'broken metrics': (lambda run: (run/'metrics.json').write_text('[1]'), 'not those of a run'),
-    'metrics of another run': (lambda run: (run/'metrics.json').write_text(json.dumps(json.loads((run/'metrics.json').read_text()) | dict(accuracy=2))), 'not those of the run'),
-    'source gone': (lambda run: (run/'config.json').write_text((run/'config.json').read_text().replace('my pictures', 'nowhere')), 'nowhere does not exist'),
+    'metrics of another run': (lambda run: (run/'metrics.json').write_text(json.dumps(json.loads((run/'metrics.json').read_text('utf-8')) | dict(accuracy=2))), 'not those of the run'),
+    'source gone': (lambda run: (run/'config.json').write_text((run/'config.json').read_text('utf-8').replace('my pictures', 'nowhere')), 'nowhere does not exist'),
     'unreadable picture': (unreadable, '.png'),
     'other data': (other_data, 'the data is now')}
 

@@ -42,7 +42,7 @@ def test_run_folder(whole):
     names = {p.name for p in whole[0].iterdir()}
     assert {'config.json', 'history.csv', 'metrics.json', 'model.safetensors', 'report.html', 'report.md'} <= names
     assert {Path(n).suffix for n in names} == {'.json', '.csv', '.safetensors', '.png', '.html', '.md'}
-    rows,metrics,config = history(whole[0]),*(json.loads((whole[0]/f'{n}.json').read_text()) for n in ('metrics', 'config'))
+    rows,metrics,config = history(whole[0]),*(json.loads((whole[0]/f'{n}.json').read_text('utf-8')) for n in ('metrics', 'config'))
     assert list(rows[0]) == 'epoch train_loss train_accuracy valid_loss valid_accuracy lr'.split()
     assert [r['epoch'] for r in rows] == ['1', '2', '3']
     assert metrics['accuracy'] == pytest.approx(float(rows[-1]['valid_accuracy']), abs=1e-5)  # the last, not the best
@@ -57,8 +57,9 @@ def wait_for(test, process):
         time.sleep(.005)
 
 def kill(process):
-    process.send_signal(signal.SIGKILL)
-    assert finish(process)[0] == -signal.SIGKILL, 'the run ended before it was killed'
+    process.kill()
+    killed = -signal.SIGKILL if hasattr(signal, 'SIGKILL') else 1  # as Windows has it
+    assert finish(process)[0] == killed, 'the run ended before it was killed'
 
 def resume(out):
     status,_,err = finish(start('--resume', out, env=env()))
@@ -83,7 +84,7 @@ def test_killed_while_looking_for_rates(pictures, tmp_path):
     kill(processes[2])
     assert finish(processes[0])[0] == 0
     for o in outs[1:]: assert resume(o) == history(outs[0])
-    rates = [[json.loads((o/'config.json').read_text())[k] for k in ('lr_min', 'lr_max')] for o in outs]
+    rates = [[json.loads((o/'config.json').read_text('utf-8'))[k] for k in ('lr_min', 'lr_max')] for o in outs]
     assert rates[0] == rates[1] == rates[2] and 0 < rates[0][0] < rates[0][1]
 
 def test_killed_at_any_moment_after(pictures, whole, tmp_path):
@@ -101,7 +102,7 @@ def test_killed_after_last_epoch(pictures, whole, tmp_path):
     wait_for(lambda: (out/'history.csv').exists() and len(history(out)) == 3, process)
     kill(process)
     assert not (out/'metrics.json').exists()
-    lines = (out/'history.csv').read_text().splitlines(True)
+    lines = (out/'history.csv').read_text('utf-8').splitlines(True)
     (out/'history.csv').write_text(''.join(lines[:-1]))
     assert resume(out) == history(whole[0])
 
@@ -131,7 +132,7 @@ def test_resume_broken_checkpoint(whole, tmp_path, monkeypatch, capfd):
 def test_killed_bench(pictures, tmp_path):
     "A bench that is killed in a run, and given again, has the results of one that was not; finished runs are not touched."
     def bench(out): return start('--recipes', 'chikka-era-s10,best', '--seeds', '3', '--source', pictures, '--epochs', '2', '--bs', '8', '--runs', out/'runs', '--out', out/'found.json', name='bench', env=env())
-    def accuracies(out): return [(o['recipe'], o['seed'], o['accuracy'], o['curve']) for o in json.loads((out/'found.json').read_text())['runs']]
+    def accuracies(out): return [(o['recipe'], o['seed'], o['accuracy'], o['curve']) for o in json.loads((out/'found.json').read_text('utf-8'))['runs']]
     whole,cut = tmp_path/'whole',tmp_path/'cut'
     status,out,err = finish(bench(whole))
     assert status == 0, err
