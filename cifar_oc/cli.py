@@ -35,7 +35,7 @@ def _train_parser():
     arg('--lr_min', type=float, help="rate at the start (default: the recipe's, or found)")
     arg('--lr_max', type=float, help="rate at the peak (default: the recipe's, or found)")
     arg('--valid', type=_valid, default='test', metavar='test|SHARE', help='validate on the test set, or on this share of the training pictures, as 0.1 (default: test)')
-    arg('--precision', choices=('fp32','bf16','fp16'), help='what convolutions compute in (default: what this machine does best)')
+    arg('--precision', choices=('fp32','bf16','fp16'), help='what convolutions compute in (default: $CIFAR_OC_PRECISION, else what this machine does best)')
     arg('--seed', type=int, help='the same seed gives the same run (default: drawn, and written down)')
     arg('--out', metavar='DIR', help='run folder, which must not exist (default: runs/<UTC time>-<recipe>)')
     arg('--augment', choices=('batch','albumentations'), default='batch', help="the course's augmentation for a whole batch at once, or by Albumentations (default: batch)")

@@ -87,6 +87,7 @@ def run_state(self:Learner) -> dict:
     avg = self.weight_average.avg if hasattr(self, 'weight_average') else []
     return dict(model=self.model.state_dict(), avg=avg, opt=self.opt.state_dict(),
         scaler=scaler and scaler.state_dict(), random=get_random_states(),
+        mps=torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
         loaders=[dl.rng.getstate() for dl in self.dls.loaders])
 
 @patch
@@ -101,6 +102,7 @@ def load_run_state(self:Learner, state:dict):
     kind,keys,*rest = state['random']['numpy_state']
     numpy_state = kind, np.array(keys, np.uint32), *rest
     set_random_states(**state['random'] | dict(numpy_state=numpy_state))
+    if state['mps'] is not None and torch.backends.mps.is_available(): torch.mps.set_rng_state(state['mps'])
     for dl,s in zip(self.dls.loaders, state['loaders']): dl.rng.setstate(s)
 
 # %% ../nbs/06_history.ipynb #fa6e5df1
