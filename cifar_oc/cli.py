@@ -46,14 +46,17 @@ def _train_parser():
 # %% ../nbs/11_cli.ipynb #c58d5cd1
 @contextmanager
 def _warnings_in_one_line(prog):
-    "Warnings as lines of the command; what fastai's import says of a new torch is no news to a user"
+    "A warning is a line of the command; what fastai's import says of a new torch is no news to a user"
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', '.*torch.jit.script', FutureWarning)
-        def show(message, *args, **kwargs):
+        usual = warnings.showwarning
+        def show(message, category, *args, **kwargs):
+            if category is not UserWarning: return usual(message, category, *args, **kwargs)
             print(f"{prog}: warning: {' '.join(str(message).split())}", file=sys.stderr)
         warnings.showwarning = show
         yield
 
+# %% ../nbs/11_cli.ipynb #cbda8d39
 @contextmanager
 def _one_line(p, args):
     "What goes wrong inside ends in one line and exit status 2 (130 when interrupted); no `args` may be empty"

@@ -9,7 +9,7 @@ __all__ = ['full_legend', 'plot_history', 'plot_runs', 'json_text', 'read_json',
            'check_weights', 'run_groups']
 
 # %% ../nbs/07_curves.ipynb #3d3963c2
-import hashlib, json, warnings
+import hashlib, json
 from cycler import cycler
 from matplotlib.ticker import MaxNLocator
 from fastai.vision.all import *
@@ -155,11 +155,9 @@ def check_weights(
     folder:Path,  # run folder
     metrics:dict, # what its metrics.json says
 ):
-    "Raises `ValueError` unless the weights are those of the run; warns where that is not known"
+    "Raises `ValueError` if the weights are another run's; returns a line where that is not known"
     file,want = folder/'model.safetensors',metrics.get('sha256')
-    if want is None:
-        text = f'{file}: weights not verified, for metrics.json has no sha256 of them'
-        return warnings.warn(text, stacklevel=2)
+    if want is None: return f'{file}: weights not verified, for metrics.json has no sha256 of them'
     if (found := file_sha256(file)) != want:
         raise ValueError(f'{file} does not hold the weights of this run: its sha256 is '
             f'{found[:12]}…, and metrics.json says {str(want)[:12]}…; bring back those of the run')

@@ -58,10 +58,10 @@ class Autocast(MixedPrecision):
         self.autocast = partial(autocast, kind, dtype=torch.float16 if half else torch.bfloat16)
         self.learn.scaler,self.scales = GradScaler(kind, **self.kwargs, enabled=half),L()
     def before_batch(self):
-        self.forward = self.batch_contexts.enter_context(ExitStack())
-        self.forward.enter_context(self.autocast())
+        self.scope = self.batch_contexts.enter_context(ExitStack())
+        self.scope.enter_context(self.autocast())
     def after_pred(self):
-        self.forward.close()
+        self.scope.close()
         super().after_pred()  # which makes it float32
     def after_loss(self): pass
 

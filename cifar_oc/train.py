@@ -8,7 +8,7 @@ Docs: https://cifar-oc.github.io/cifar_oc/train.html.md"""
 __all__ = ['new_config', 'folder_name', 'train', 'read_config', 'load_run', 'resume']
 
 # %% ../nbs/09_train.ipynb #af806c46
-import hashlib, json, platform, shutil
+import hashlib, json, platform, shutil, warnings
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -200,12 +200,13 @@ def load_run(
     if not weights.exists():
         raise FileNotFoundError(f'{out} has no weights; bring its model.safetensors back, '
             'or begin a new run')
-    check_weights(out, read_json(out, 'metrics.json'))
+    unknown = check_weights(out, read_json(out, 'metrics.json'))
     learn = _learner(cfg, out)
     try: st.load_model(learn.model, weights)
     except (RuntimeError, SafetensorError) as e:
         raise ValueError(f'{weights} does not hold the weights of this network ({e}); '
             'bring back those of the run') from e
+    if unknown: warnings.warn(unknown, stacklevel=2)
     return learn
 
 # %% ../nbs/09_train.ipynb #c0780514
