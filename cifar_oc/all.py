@@ -2,6 +2,7 @@
 from fastai.vision.all import *
 from .data import *
 from .augment import *
+from .pictures import *
 from .loaders import *
 from .model import *
 from .onecycle import *

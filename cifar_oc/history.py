@@ -82,7 +82,7 @@ def _order_as_weights(states):
 
 @patch
 def run_state(self:Learner) -> dict:
-    "All that the rest of a run depends on: weights, their average, optimiser, scaler, random states"
+    "All that the rest of a run depends on: weights, average, optimiser, scaler, random states"
     scaler = getattr(self, 'scaler', None)
     avg = self.weight_average.avg if hasattr(self, 'weight_average') else []
     return dict(model=self.model.state_dict(), avg=avg, opt=self.opt.state_dict(),
@@ -102,7 +102,8 @@ def load_run_state(self:Learner, state:dict):
     kind,keys,*rest = state['random']['numpy_state']
     numpy_state = kind, np.array(keys, np.uint32), *rest
     set_random_states(**state['random'] | dict(numpy_state=numpy_state))
-    if state['mps'] is not None and torch.backends.mps.is_available(): torch.mps.set_rng_state(state['mps'])
+    if state['mps'] is not None and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state['mps'])
     for dl,s in zip(self.dls.loaders, state['loaders']): dl.rng.setstate(s)
 
 # %% ../nbs/06_history.ipynb #fa6e5df1

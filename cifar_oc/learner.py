@@ -1,4 +1,4 @@
-"""A fastai `Learner` that is fast where it costs nothing, and leaves nothing behind when it is interrupted
+"""A fastai `Learner` that is fast where it costs nothing, and leaves nothing behind
 
 Docs: https://cifar-oc.github.io/cifar_oc/learner.html.md"""
 
@@ -21,7 +21,7 @@ from .onecycle import *  # so that every learner has `find_lrs` and `fit_course`
 from .recipes import *
 
 # %% ../nbs/06_learner.ipynb #fbc44801
-precisions = {'fp32': None, 'bf16': ('cuda','cpu'), 'fp16': ('cuda',)}  # and the devices that have it
+precisions = {'fp32': None, 'bf16': ('cuda','cpu'), 'fp16': ('cuda',)}  # where each is to be had
 
 def _check_precision(precision, kind, name='precision'):
     if precision not in precisions:
@@ -116,7 +116,7 @@ class LazyProgress(ProgressCallback):
 class DecayWrapper(OptimWrapper):
     "An `OptimWrapper` that keeps weight decay off batch norm and biases in each layer group"
     def __init__(self,
-        params,               # from a `splitter`: parameters, or a list of them for each layer group
+        params,               # of a `splitter`: parameters, or a list of them for each layer group
         opt,                  # a PyTorch optimiser's class
         decay_all:bool=False, # decay batch norm and biases too
         **kwargs

@@ -1,4 +1,4 @@
-"""`learn.find_lrs()` finds LRMIN and LRMAX; `learn.fit_course()` goes from one to the other and back
+"""`learn.find_lrs()` finds LRMIN and LRMAX; `learn.fit_course()` goes from one to the other
 
 Docs: https://cifar-oc.github.io/cifar_oc/onecycle.html.md"""
 
@@ -26,7 +26,7 @@ def _n_finite(losses):
 def smooth_losses(
     losses,        # loss of each step; what follows one that is not finite counts as infinite
 ) -> np.ndarray:
-    "`losses` smoothed to both sides by a Gaussian over their logarithms; σ is a fiftieth of the steps"
+    "`losses` smoothed to both sides, by a Gaussian over their logarithms, σ a fiftieth of the steps"
     losses = np.asarray(losses, float)
     n = _n_finite(np.where(losses > 0, losses, np.nan))
     if n == 0: return np.full(len(losses), np.inf)
@@ -45,7 +45,7 @@ def pick_lrs(
     lrs,    # rates of the range test, rising
     losses, # loss at each, smoothed by `smooth_losses`
 ) -> LRs:
-    "LRMIN where half of the fall has happened, LRMAX thrice the middle of the valley; raises `ValueError`"
+    "LRMIN halfway down the fall, LRMAX three times the middle of the valley; raises `ValueError`"
     n = _n_finite(losses)
     lrs, losses = np.asarray(lrs, float)[:n], np.asarray(losses, float)[:n]
     if n < 2:
@@ -95,8 +95,9 @@ def _untouched(learn):
     weights,mode = deepcopy(learn.model.state_dict()), learn.model.training
     opt = learn.opt and deepcopy(learn.opt.state_dict())
     with same_random_states(learn.dls), TemporaryDirectory() as d:
-        learn.path,learn.model_dir = Path(d),'.'                            # `lr_find` saves the model to a file
-        learn.cbs = learn.cbs.filter(lambda cb: not isinstance(cb, CSVLogger))  # it would overwrite its file
+        learn.path,learn.model_dir = Path(d),'.'  # `lr_find` saves the model to a file
+        # a `CSVLogger` would overwrite its file
+        learn.cbs = learn.cbs.filter(lambda cb: not isinstance(cb, CSVLogger))
         try: yield
         finally:
             for o,v in kept:
@@ -141,7 +142,7 @@ def check_lrs(lr_min:float, lr_max:float):
         raise ValueError(f'lr_min is {lr_min:g} and lr_max {lr_max:g}; give 0 < lr_min < lr_max')
 
 def _cycle_rates(lrs):
-    "LRMIN ÷ LRMAX, and LRMAX (a number, or a slice over layer groups), from what `fit_course` takes"
+    "LRMIN ÷ LRMAX, and LRMAX, a number or a slice over layer groups, from what `fit_course` takes"
     names = getattr(lrs, '_fields', LRs._fields)  # what `lr_find` returns has names, too
     if names == ('valley',): lrs = lrs.valley
     elif names != LRs._fields:
@@ -163,7 +164,7 @@ def one_cycle(
     shape:str='cos',      # one of `shapes`
     run_share:float=1.,   # share of the cycle that is run, from its start
 ):
-    "The value by the share of the run that is done, 0 to 1: up from `start` to `peak`, down to `end`; raises `ValueError`"
+    "A function of the share of the run that is done, 0 to 1; raises `ValueError`"
     if shape not in shapes:
         raise ValueError(f"shape is {shape!r}; give one of {', '.join(shapes)}")
     up,down = shapes[shape](start, peak),shapes[shape](peak, end)
@@ -224,7 +225,8 @@ def plot_one_cycle(
     ax.set(xlabel='epoch', ylabel='learning rate', title='One cycle')
     mom.set_ylabel('momentum (β₁)')
     if steps:
-        ax.secondary_xaxis('top', functions=(lambda x: x*steps, lambda x: x/steps)).set_xlabel('step')
+        scale = lambda x: x*steps, lambda x: x/steps
+        ax.secondary_xaxis('top', functions=scale).set_xlabel('step')
     lines = ax.get_lines() + mom.get_lines()
     ax.figure.legend(lines, [l.get_label() for l in lines], loc='outside lower center', ncols=2)
     return fig or ax

@@ -170,7 +170,9 @@ HEADS = { # the first bytes of a file: what it is
     rb'\x80[\x02-\x05]': 'one pickle; give the folder that has all batches'}
 
 # %% ../nbs/00_sources.ipynb #40e6222c
-def few(names): return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
+def few(names):
+    "The first three of `names` as a line."
+    return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '')
 
 def first_bytes(path):
     "What the file `path` is by its first bytes, if it is a known form that is no archive."
