@@ -6,8 +6,8 @@ Docs: https://cifar-oc.github.io/cifar_oc/learner.html.md"""
 
 # %% auto #0
 __all__ = ['precisions', 'best_precision', 'Autocast', 'CudnnBenchmark', 'precision_cbs', 'DeviceLoss', 'DeviceSmoothLoss',
-           'DeviceMetric', 'LazyProgress', 'DecayWrapper', 'L1', 'PlainValidLoss', 'CleanStart', 'WeightAverage',
-           'cifar_learner']
+           'DeviceMetric', 'LazyProgress', 'DecayWrapper', 'L1', 'PlainValidLoss', 'CourseLoss', 'CleanStart',
+           'WeightAverage', 'cifar_learner']
 
 # %% ../nbs/06_learner.ipynb #3c1c2295
 import os, time
@@ -150,10 +150,18 @@ class L1(Callback):
 class PlainValidLoss(Callback):
     "Validate by the cross-entropy of the N×c outputs, without what the training's loss adds to it"
     def after_loss(self):
-        if self.training or not len(self.yb) or self.pred.ndim != 2 or self.y.ndim != 1: return
+        if self.training or not len(self.yb) or not self._classifies(): return
         how = 'none' if self.loss.ndim else 'mean'  # `get_preds` asks for the loss of each picture
         y = self.y.as_subclass(Tensor)
         self.learn.loss = F.nll_loss(log_probs(self.pred), y, reduction=how)
+    def _classifies(self):
+        "True for N×c outputs and N labels; others keep the loss they have"
+        both = isinstance(self.pred, Tensor) and isinstance(self.y, Tensor)
+        return both and self.pred.ndim == 2 and self.y.ndim == 1
+
+class CourseLoss(CrossEntropyLossFlat):
+    "fastai's loss, whose predictions are probabilities also where the network ends in a SoftMax"
+    def activation(self, x): return log_probs(x).exp()
 
 class CleanStart(Callback):
     "Begin each fit without the gradients that an interrupted step may have left"
@@ -192,7 +200,7 @@ def _recipe_args(r, fused):
     if r.opt == 'sgd': hypers = dict(momentum=r.moms[0])
     else: hypers = dict(betas=(r.moms[0],r.sqr_mom), eps=r.eps)
     hypers |= dict(opt=opts[r.opt], decay_all=r.decay_all, fused=fused)
-    loss_func = CrossEntropyLossFlat(label_smoothing=r.label_smoothing)
+    loss_func = CourseLoss(label_smoothing=r.label_smoothing)
     return dict(loss_func=loss_func, opt_func=partial(DecayWrapper, **hypers),
         metrics=DeviceMetric(accuracy), moms=r.moms, wd=r.weight_decay)
 

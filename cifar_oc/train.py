@@ -133,7 +133,8 @@ def _run(cfg, out, report):
     learn, r = _learner(cfg, out), run_recipe(cfg)
     _save_config(cfg, out)
     print(f"data       {cfg['data']}; validated on {len(learn.dls.valid_ds):,} {_part(cfg)} pictures")
-    print(f"machine    {_machine(learn.dls.device)}; device {learn.dls.device}, precision {cfg['precision']}, channels last", flush=True)
+    layout = ', channels last' if hasattr(learn, 'channels_last') else ''
+    print(f"machine    {_machine(learn.dls.device)}; device {learn.dls.device}, precision {cfg['precision']}{layout}", flush=True)
     with learn.no_logging(), nullcontext() if IN_NOTEBOOK or sys.stdout.isatty() else learn.no_bar():
         if cfg['lr_min'] is None:
             print('rates      looking for LRMIN and LRMAX: 150 steps of lr_find', flush=True)
