@@ -195,11 +195,11 @@ class WeightAverage(Callback):
         self.swapped = not self.swapped
 
 # %% ../nbs/06_learner.ipynb #076440aa
-def _recipe_args(r, fused):
+def _recipe_args(r, fused, decay_all):
     "`Learner`'s arguments by the recipe `r`; `fused` optimisers update all parameters in one call"
     if r.opt == 'sgd': hypers = dict(momentum=r.moms[0])
     else: hypers = dict(betas=(r.moms[0],r.sqr_mom), eps=r.eps)
-    hypers |= dict(opt=opts[r.opt], decay_all=r.decay_all, fused=fused)
+    hypers |= dict(opt=opts[r.opt], decay_all=decay_all, fused=fused)
     loss_func = CourseLoss(label_smoothing=r.label_smoothing)
     return dict(loss_func=loss_func, opt_func=partial(DecayWrapper, **hypers),
         metrics=DeviceMetric(accuracy), moms=r.moms, wd=r.weight_decay)
@@ -216,7 +216,8 @@ def cifar_learner(
 ) -> Learner:
     "A `Learner` of the recipe, in the fast precision of this machine; raises `ValueError`"
     r = get_recipe(recipe)
-    args = _recipe_args(r, fused=dls.device.type in ('cpu','cuda')) | kwargs
+    decay_all,fused = kwargs.get('wd_bn_bias', r.decay_all),dls.device.type in ('cpu','cuda')
+    args = _recipe_args(r, fused, decay_all) | kwargs
     cbs = precision_cbs(precision, dls.device) + [CleanStart(), PlainValidLoss()] + L(cbs)
     cbs += [L1(r.l1)]*(r.l1 > 0) + [WeightAverage(r.ema)]*(r.ema > 0)
     learn = Learner(dls, r.net(dls.c) if model is None else model, cbs=cbs, **args)

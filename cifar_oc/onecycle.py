@@ -158,6 +158,14 @@ def _cycle_rates(lrs):
 # %% ../nbs/04_onecycle.ipynb #c6c61a0a
 shapes = {'cos': SchedCos, 'linear': SchedLin}
 
+def _check_cycle(pct_start, shape, run_share):
+    if not 0 < pct_start < 1:
+        raise ValueError(f'pct_start is {pct_start}; give a share between 0 and 1, as 5/24')
+    if shape not in shapes:
+        raise ValueError(f"shape is {shape!r}; give one of {', '.join(shapes)}")
+    if not 0 < run_share <= 1:
+        raise ValueError(f'run_share is {run_share}; give a share above 0, to 1')
+
 def one_cycle(
     start, peak, end,     # values there
     pct_start:float=5/24, # share of the cycle before the peak, between 0 and 1
@@ -165,8 +173,7 @@ def one_cycle(
     run_share:float=1.,   # share of the cycle that is run, from its start
 ):
     "A function of the share of the run that is done, 0 to 1; raises `ValueError`"
-    if shape not in shapes:
-        raise ValueError(f"shape is {shape!r}; give one of {', '.join(shapes)}")
+    _check_cycle(pct_start, shape, run_share)
     up,down = shapes[shape](start, peak),shapes[shape](peak, end)
     f = combine_scheds([pct_start, 1-pct_start], [up, down])
     return lambda pos: f(pos*run_share)
@@ -187,6 +194,8 @@ def fit_course(self:Learner,
 ):
     "One cycle from LRMIN to LRMAX and back to LRMIN, without annihilation; raises `ValueError`"
     if n_epoch < 1: raise ValueError(f'epochs is {n_epoch}; give 1 or more')
+    if not 0 < end_ratio < np.inf: raise ValueError(f'end_ratio is {end_ratio}; give a number above 0')
+    _check_cycle(pct_start, shape, run_share)
     ratio,lr_max = _cycle_rates(self.find_lrs(show_plot=False) if lrs is None else lrs)
     moms = moms or self.moms
     if (shape, run_share) == ('cos', 1):

@@ -44,7 +44,9 @@ def to_picture(
         f'the picture is {type(o).__name__}; give a path, a PIL image, an array or a tensor')
     if isinstance(o, np.ndarray): o = _from_array(np.asarray(o))
     try: im = _from_pil(o if isinstance(o, Image.Image) else Image.open(o))
-    except (FileNotFoundError, IsADirectoryError, PermissionError): raise
+    except FileNotFoundError:
+        raise FileNotFoundError(f'{o} does not exist; give the path of a picture') from None
+    except (IsADirectoryError, PermissionError): raise
     except Exception as e:
         raise ValueError(f'{o} cannot be read as a picture ({e}); give a whole PNG or JPEG') from e
     (w,h),k = im.size,min(im.size)/2
