@@ -41,6 +41,14 @@ def _valley(losses, low):
     k = outside.searchsorted(low)
     return outside[k-1] + 1, (outside[k] if k < len(outside) else len(losses)) - 1
 
+def _lowest(lrs, losses):
+    "Index of the lowest loss of the first valley, tenfold above the first rate or more"
+    losses,start = np.where(lrs < 10*lrs[0], np.inf, losses), np.median(losses[:10])
+    best,fall = np.minimum.accumulate(losses), start - losses.min()
+    left = (best < start - .5*fall) & (losses > best + .15*fall)
+    end = left.argmax() if left.any() else len(losses)
+    return losses[:end].argmin()
+
 def pick_lrs(
     lrs,    # rates of the range test, rising
     losses, # loss at each, smoothed by `smooth_losses`
@@ -51,7 +59,7 @@ def pick_lrs(
     if n < 2:
         raise ValueError('the loss is not a number from the first step of lr_find; '
                          'look for NaN or infinity in the data or the model')
-    low,start = np.where(lrs < 10*lrs[0], np.inf, losses).argmin(), np.median(losses[:10])
+    low,start = _lowest(lrs, losses), np.median(losses[:10])
     if losses[low] > .95*start or lrs[low] < 10*lrs[0]:
         found = f'the loss never falls in lr_find: {start:.3f} at first, {losses[low]:.3f} at best'
         raise ValueError(f'{found}; look at the data, the labels and the loss function')
