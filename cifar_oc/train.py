@@ -45,7 +45,7 @@ def _metrics(learn, rows):
     versions = {'python': platform.python_version()} | {p: version(p) for p in packages}
     return result | dict(machine=_machine(learn.dls.device), versions=versions)
 
-# %% ../nbs/22_train.ipynb #a20e718d
+# %% ../nbs/22_train.ipynb #f9f18724
 def _say(name, text): print(f'{name:<10} {text}', flush=True)
 
 def _part(c): return 'test' if c.valid == 'test' else 'held-out training'
@@ -128,7 +128,7 @@ def _train(run, report, source=None, cbs=None):
 def _names(cbs): return tuple(sorted(getattr(o, '__name__', type(o).__name__) for o in L(cbs)))
 
 def train(
-    source=None,          # None (CIFAR_OC_DATA or a download), 'demo', or a path; see `load_cifar10`
+    source=None,          # None (CIFAR_OC_DATA or a download), 'demo', or a path
     recipe='course',      # one of `recipes`, a `Recipe`, or a run's path; see `find_recipe`
     epochs:int=None,      # 1 or more; the recipe's if None
     bs:int=None,          # pictures a batch, 2 or more; the recipe's if None
@@ -138,7 +138,7 @@ def train(
     precision:str=None,   # 'fp32', 'bf16' or 'fp16'; the machine's best if None
     seed:int=None,        # drawn and written down if None
     out=None,             # run folder, which must not exist; runs/<UTC time>-<recipe> if None
-    augment:str=None,     # 'batch' at once, or by 'albumentations': one distribution; 'batch' if None
+    augment:str=None,     # one distribution, for a 'batch' at once (if None) or by 'albumentations'
     compile:bool=False,   # `torch.compile` the network; see `cifar_learner`
     cbs=None,             # further callbacks of the fit; the run keeps their names
     report:bool=True,     # write the run's page and pictures; `run.report` can do it later
@@ -152,7 +152,7 @@ def train(
         run = Run.create(out, config)
         with run.locked(): return _train(run, report, cbs=cbs)
 
-# %% ../nbs/22_train.ipynb #4652948e
+# %% ../nbs/22_train.ipynb #6f7ed55b
 @contextmanager
 def _all_or_nothing(out):
     "Remove the run folder `out`, and empty folders around it, if what made it fails too early"
