@@ -8,6 +8,9 @@ from .model import *
 from .onecycle import *
 from .recipes import *
 from .learner import *
+from .config import *
+from .runs import *
+from .restore import *
 from .history import *
 from .curves import *
 from .interpret import *
