@@ -10,6 +10,9 @@ from .muon import *
 from .recipes import *
 from .reproductions import *
 from .learner import *
+from .config import *
+from .runs import *
+from .restore import *
 from .history import *
 from .curves import *
 from .interpret import *
