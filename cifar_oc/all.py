@@ -6,7 +6,9 @@ from .pictures import *
 from .loaders import *
 from .model import *
 from .onecycle import *
+from .muon import *
 from .recipes import *
+from .reproductions import *
 from .learner import *
 from .config import *
 from .runs import *
