@@ -7,7 +7,7 @@ Docs: https://cifar-oc.github.io/cifar_oc/predict.html.md"""
 # %% auto #0
 __all__ = ['Predictor', 'top_classes']
 
-# %% ../nbs/23_predict.ipynb #458069e9
+# %% ../nbs/23_predict.ipynb #30f1b608
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from fastai.vision.all import *
@@ -19,7 +19,7 @@ from .onecycle import closed_figure
 from .runs import *
 from .gradcam import *
 
-# %% ../nbs/23_predict.ipynb #6d409c2d
+# %% ../nbs/23_predict.ipynb #49caf5ca
 class Predictor(nn.Module):
     """`net`, from N×32×32×3 uint8 pictures to N×c float32 probabilities, in evaluation mode;
     raises `ValueError`"""
@@ -35,7 +35,7 @@ class Predictor(nn.Module):
         self.register_buffer('shift', -mean/std)
         self.eval().to(next(net.parameters()).device)
         self.has_softmax = self._has_softmax()
-    def normalise(self, x): return x.movedim(-1, 1)*self.scale + self.shift
+    def normalise(self, x): return x.movedim(-1, 1).float()*self.scale + self.shift
     def forward(self, x):
         if x.dtype != torch.uint8 or x.shape[1:] != (32,32,3): raise ValueError(
             f'the batch is {x.dtype} of shape {tuple(x.shape)}; expected uint8, N×32×32×3')
@@ -47,7 +47,7 @@ class Predictor(nn.Module):
         out = self.net(self.normalise(x.to(self.scale.device, torch.uint8))).float()
         return torch.allclose(log_probs(out).exp(), out, atol=1e-3)
 
-# %% ../nbs/23_predict.ipynb #b533c973
+# %% ../nbs/23_predict.ipynb #3d10dfa3
 @patch
 @torch.inference_mode()
 def probabilities(self:Predictor,
@@ -62,7 +62,7 @@ def probabilities(self:Predictor,
         'the network puts out what is no number (NaN); look for NaN in its weights')
     return out
 
-# %% ../nbs/23_predict.ipynb #c1087b2d
+# %% ../nbs/23_predict.ipynb #c7e99c2b
 def _in_folder(folder):
     "The pictures in `folder` and below, sorted; raises `ValueError`"
     found = [p for p in folder.rglob('*') if p.suffix[1:].lower() in FORMATS and p.is_file()]
@@ -89,7 +89,7 @@ def _list_pictures(items):
     if not pics: raise ValueError('there are no pictures; give one or more')
     return [str(o) if isinstance(o, Path) else f'picture {i}' for i,o in enumerate(pics)], pics
 
-# %% ../nbs/23_predict.ipynb #9ed5b437
+# %% ../nbs/23_predict.ipynb #97255dcb
 def _to_picture(name, o):
     "`to_picture(o)`, whose error names the picture"
     try: return to_picture(o)
@@ -102,7 +102,7 @@ def _to_array(names, pics):
         return np.stack([next(read) if isinstance(o, Path) else _to_picture(n, o)
             for n,o in zip(names, pics)])
 
-# %% ../nbs/23_predict.ipynb #1eef257b
+# %% ../nbs/23_predict.ipynb #bbad496d
 @patch
 def predictor(self:Run) -> Predictor:
     "The run's network for bytes, float32, on fastai's default device; raises as `Run.model` does"
@@ -118,7 +118,7 @@ def probabilities(self:Run,
     index = pd.Index(names, name='picture')
     return pd.DataFrame(self.predictor().probabilities(pics), index, self.vocab)
 
-# %% ../nbs/23_predict.ipynb #d5ea968d
+# %% ../nbs/23_predict.ipynb #bbf21176
 def top_classes(
     probs:pd.DataFrame, # a row a picture, a column a class
     k:int=3,            # classes a picture, 1 or more
