@@ -11,14 +11,14 @@ __all__ = ['Cifar10', 'demo_cifar10', 'download_cifar10', 'load_cifar10']
 import json, os, shutil, tempfile, warnings, zlib, numpy as np
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from urllib.request import Request, urlopen
 from fastcore.xdg import xdg_cache_home
 from filelock import FileLock
 from tqdm import tqdm
 from .archives import crc32, file_md5, stamp
-from .batches import unpickle
-from .checks import check_data
+from .checks import check_data, fingerprint_of
 from .sources import place, read_source
 
 # %% ../nbs/05_data.ipynb #483ac83b
@@ -31,6 +31,7 @@ class Cifar10:
     test_y: np.ndarray   # int64, M, 0..9
     vocab: list[str]     # class names, 10 in CIFAR-10, index = label
     name: str            # what these pictures truthfully are, one short line
+    fingerprint = cached_property(fingerprint_of)  # dict of hex digests, `order` and `pictures`
 
     def __post_init__(self):
         "Raise `ValueError` unless all fits; labels become int64, and the names a list."

@@ -15,25 +15,34 @@ from torch.autograd.graph import saved_tensors_hooks
 
 # %% ../nbs/09_model.ipynb #3ad79729
 class LeanMaxPool2d(nn.MaxPool2d):
-    "`MaxPool2d` that keeps no input for the backward pass on a CPU, which needs only its shape there, and the places of the largest"
+    "`MaxPool2d` that keeps only its input's shape, not the input, for a CPU's backward pass"
     def forward(self, x):
         if x.device.type != 'cpu' or torch.compiler.is_compiling(): return super().forward(x)
-        def pack(t): return t if t.dtype == torch.int64 else (t.shape, t.stride(), t.dtype)
-        def unpack(o): return o if isinstance(o, torch.Tensor) else torch.empty_strided(o[0], o[1], dtype=o[2])
-        with saved_tensors_hooks(pack, unpack): return super().forward(x)
+        with saved_tensors_hooks(self._pack, self._unpack): return super().forward(x)
+    @staticmethod
+    def _pack(t):
+        is_places = t.dtype == torch.int64  # of the largest; the other tensor is the input
+        return t if is_places else (t.shape, t.stride(), t.dtype)
+    @staticmethod
+    def _unpack(o):
+        if isinstance(o, torch.Tensor): return o
+        shape,stride,dtype = o
+        return torch.empty_strided(shape, stride, dtype=dtype)
 
 # %% ../nbs/09_model.ipynb #b2683a2b
 def conv_bn(
     ni:int,          # channels in
     nf:int,          # channels out
     pool:bool=False, # halve the side by `MaxPool2d(2)`, before the batch norm
-) -> nn.Sequential:
-    "Conv 3×3 (stride 1, padding 1, no bias) - [MaxPool] - BatchNorm - ReLU: N×`ni`×H×W to N×`nf`×H×W (or H/2×W/2)"
-    return nn.Sequential(nn.Conv2d(ni, nf, 3, padding=1, bias=False), *[LeanMaxPool2d(2)]*pool, nn.BatchNorm2d(nf), nn.ReLU(inplace=True))
+) -> nn.Sequential:  # N×`ni`×H×W to N×`nf`×H×W, or to N×`nf`×H/2×W/2 with `pool`
+    "Conv 3×3 (stride 1, padding 1, no bias) - [MaxPool] - BatchNorm - ReLU"
+    layers = [nn.Conv2d(ni, nf, 3, padding=1, bias=False)]
+    if pool: layers.append(LeanMaxPool2d(2))
+    return nn.Sequential(*layers, nn.BatchNorm2d(nf), nn.ReLU(inplace=True))
 
 # %% ../nbs/09_model.ipynb #9672af00
 class ResBlock(nn.Module):
-    "x + Conv-BN-ReLU-Conv-BN-ReLU(x), `nf` channels in and out ([He et al., 2015](https://arxiv.org/abs/1512.03385))"
+    "x + Conv-BN-ReLU-Conv-BN-ReLU(x), `nf` channels in and out"
     def __init__(self, nf:int):
         super().__init__()
         self.convs = nn.Sequential(conv_bn(nf, nf), conv_bn(nf, nf))
@@ -53,47 +62,57 @@ class CustomResNet(nn.Module):
         self.layer1 = nn.Sequential(conv_bn(a, b, pool=True), ResBlock(b))
         self.layer2 = conv_bn(b, c, pool=True)
         self.layer3 = nn.Sequential(conv_bn(c, d, pool=True), ResBlock(d))
-        self.pool, self.fc = nn.MaxPool2d(4), nn.Linear(d, n_out, bias=fc_bias)
+        self.pool = nn.MaxPool2d(4)
+        self.fc = nn.Linear(d, n_out, bias=fc_bias)
     def forward(self, x):
         for stage in self.prep, self.layer1, self.layer2, self.layer3, self.pool: x = stage(x)
         return self.fc(x.flatten(1))
 
 # %% ../nbs/09_model.ipynb #d57d07f4
+def _layer_row(name, m, out):
+    "What `layer_table` says of the layer `m`, which put out `out`"
+    has_filters = isinstance(m, (nn.Conv2d, nn.Linear))
+    return dict(layer=name, kind=type(m).__name__, output='×'.join(map(str, out.shape[1:])),
+        parameters=sum(p.numel() for p in m.parameters()),
+        multiply_adds=out[0].numel()*m.weight[0].numel() if has_filters else 0)
+
 def layer_table(
     model:nn.Module,   # any network
     size=(3,32,32),    # shape of one picture
-) -> pd.DataFrame:     # a row a layer, in the order in which they run; columns layer, kind, output, parameters, multiply_adds
+) -> pd.DataFrame:     # a row a layer, in the order in which they run
     "Output shape, parameters and multiply-adds of each layer of `model`, for one picture"
-    rows,p = [],next(model.parameters())
-    def row(name):
-        def hook(m, i, o):
-            macs = o[0].numel()*m.weight[0].numel() if isinstance(m, (nn.Conv2d, nn.Linear)) else 0
-            rows.append(dict(layer=name, kind=type(m).__name__, output='×'.join(map(str, o.shape[1:])), parameters=sum(q.numel() for q in m.parameters()), multiply_adds=macs))
+    rows,param = [],next(model.parameters())
+    def row_of(name):
+        def hook(m, inputs, out): rows.append(_layer_row(name, m, out))
         return hook
     with ExitStack() as undo, torch.no_grad():
-        for n,m in model.named_modules():
+        for name,m in model.named_modules():
             undo.callback(setattr, m, 'training', m.training)
-            if not list(m.children()): undo.enter_context(m.register_forward_hook(row(n)))
-        model.eval().forward(torch.zeros(1, *size).to(p))  # never the compiled call
+            is_layer = not list(m.children())
+            if is_layer: undo.enter_context(m.register_forward_hook(row_of(name)))
+        picture = torch.zeros(1, *size).to(param)  # on the network's device, in its dtype
+        model.eval().forward(picture)              # never the compiled call
     return pd.DataFrame(rows)
 
 # %% ../nbs/09_model.ipynb #570e829e
 def identity_init(
     model:nn.Module, # whose convolutions have at least as many channels out as in
 ) -> nn.Module:      # the same
-    "Let convolutions begin by passing their input on, and only the channels that they add be random ([Jordan, 2024](https://arxiv.org/abs/2404.00498)); the first one stays as it is"
+    "Let convolutions after the first pass their input on; the channels that they add stay random"
     for m in model.modules():
-        if isinstance(m, nn.Conv2d) and m.in_channels > 3: nn.init.dirac_(m.weight.data[:m.in_channels])
+        if isinstance(m, nn.Conv2d) and m.in_channels > 3:
+            nn.init.dirac_(m.weight.data[:m.in_channels])
     return model
 
 # %% ../nbs/09_model.ipynb #dfe0c1fa
 def log_probs(
     out:torch.Tensor,  # N×c outputs of a classifier: logits, log-probabilities or probabilities
 ) -> torch.Tensor:     # N×c float32
-    "Log-probabilities from a classifier's outputs; rows from 0 to 1 that each add up to 1 are taken for probabilities"
+    "Log-probabilities of outputs; rows from 0 to 1 that add up to 1 are taken for probabilities"
     if out.ndim != 2 or out.size(1) < 2 or not out.is_floating_point():
         found = f'{out.dtype} of shape {tuple(out.shape)}'
-        raise ValueError(f'the network puts out {found}; expected floats, a row a picture and a column a class')
+        expected = 'expected floats, a row a picture and a column a class'
+        raise ValueError(f'the network puts out {found}; {expected}')
     out = out.float().as_subclass(torch.Tensor)
     are_probs = (out >= 0).all() & ((out.sum(1) - 1).abs() < .01).all()
     return torch.where(are_probs, out.clamp(min=1e-12).log(), out.log_softmax(1))
