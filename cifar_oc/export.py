@@ -7,15 +7,16 @@ Docs: https://cifar-oc.github.io/cifar_oc/export.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/24_export.ipynb #927c81fb
+# %% ../nbs/24_export.ipynb #0cfc6017
 import io, torch
 from pathlib import Path
 from fastcore.basics import patch
 from .files import json_text, replace_file
 from .runs import *
+from .restore import *
 from .predict import *
 
-# %% ../nbs/24_export.ipynb #2a87b8b4
+# %% ../nbs/24_export.ipynb #051b1f5f
 def _any_number(): return {0: torch.export.Dim('N')},
 
 def _program(net):
@@ -25,7 +26,7 @@ def _program(net):
     for node in program.graph.nodes: node.meta.pop('stack_trace', None)
     return program
 
-# %% ../nbs/24_export.ipynb #de270806
+# %% ../nbs/24_export.ipynb #619624b0
 def _torch_bytes(program, data):
     f = io.BytesIO()
     torch.export.save(program, f, extra_files=data)
@@ -42,7 +43,7 @@ def _check_onnx():
     except ImportError as e: raise ImportError(
         f"an export to ONNX needs more packages ({e}): pip install 'cifar_oc[export]'") from e
 
-# %% ../nbs/24_export.ipynb #d07e18d9
+# %% ../nbs/24_export.ipynb #f7569b3d
 @patch
 def export(self:Run,
     to:str='onnx', # 'onnx', or 'torch' for a .pt2 of `torch.export`

@@ -7,7 +7,7 @@ Docs: https://cifar-oc.github.io/cifar_oc/predict.html.md"""
 # %% auto #0
 __all__ = ['Predictor', 'top_classes']
 
-# %% ../nbs/23_predict.ipynb #30f1b608
+# %% ../nbs/23_predict.ipynb #ca8fcef5
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from fastai.vision.all import *
@@ -17,9 +17,10 @@ from .pictures import to_picture
 from .model import log_probs
 from .onecycle import closed_figure
 from .runs import *
+from .restore import *
 from .gradcam import *
 
-# %% ../nbs/23_predict.ipynb #49caf5ca
+# %% ../nbs/23_predict.ipynb #71e80aca
 class Predictor(nn.Module):
     """`net`, from N×32×32×3 uint8 pictures to N×c float32 probabilities, in evaluation mode;
     raises `ValueError`"""
@@ -47,7 +48,7 @@ class Predictor(nn.Module):
         out = self.net(self.normalise(x.to(self.scale.device, torch.uint8))).float()
         return torch.allclose(log_probs(out).exp(), out, atol=1e-3)
 
-# %% ../nbs/23_predict.ipynb #3d10dfa3
+# %% ../nbs/23_predict.ipynb #03b29de9
 @patch
 @torch.inference_mode()
 def probabilities(self:Predictor,
@@ -62,7 +63,7 @@ def probabilities(self:Predictor,
         'the network puts out what is no number (NaN); look for NaN in its weights')
     return out
 
-# %% ../nbs/23_predict.ipynb #c7e99c2b
+# %% ../nbs/23_predict.ipynb #9eff4155
 def _in_folder(folder):
     "The pictures in `folder` and below, sorted; raises `ValueError`"
     found = [p for p in folder.rglob('*') if p.suffix[1:].lower() in FORMATS and p.is_file()]
@@ -89,7 +90,7 @@ def _list_pictures(items):
     if not pics: raise ValueError('there are no pictures; give one or more')
     return [str(o) if isinstance(o, Path) else f'picture {i}' for i,o in enumerate(pics)], pics
 
-# %% ../nbs/23_predict.ipynb #97255dcb
+# %% ../nbs/23_predict.ipynb #c135e131
 def _to_picture(name, o):
     "`to_picture(o)`, whose error names the picture"
     try: return to_picture(o)
@@ -102,7 +103,7 @@ def _to_array(names, pics):
         return np.stack([next(read) if isinstance(o, Path) else _to_picture(n, o)
             for n,o in zip(names, pics)])
 
-# %% ../nbs/23_predict.ipynb #bbad496d
+# %% ../nbs/23_predict.ipynb #9fc1f162
 @patch
 def predictor(self:Run) -> Predictor:
     "The run's network for bytes, float32, on fastai's default device; raises as `Run.model` does"
@@ -118,7 +119,7 @@ def probabilities(self:Run,
     index = pd.Index(names, name='picture')
     return pd.DataFrame(self.predictor().probabilities(pics), index, self.vocab)
 
-# %% ../nbs/23_predict.ipynb #bbf21176
+# %% ../nbs/23_predict.ipynb #9f93dafa
 def top_classes(
     probs:pd.DataFrame, # a row a picture, a column a class
     k:int=3,            # classes a picture, 1 or more
