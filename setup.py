@@ -5,4 +5,5 @@ from setuptools import setup
 needs = ConfigParser()
 needs.read('settings.ini', encoding='utf-8')
 needs = needs['DEFAULT']
-setup(install_requires=needs['requirements'].split(), extras_require={'dev': needs['dev_requirements'].split()})
+extras = {k.removesuffix('_requirements'): v.split() for k,v in needs.items() if k.endswith('_requirements')}
+setup(install_requires=needs['requirements'].split(), extras_require=extras)

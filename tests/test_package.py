@@ -48,8 +48,9 @@ def test_metadata():
     needs.read(root/'settings.ini', encoding='utf-8')
     extra = {o.partition(';')[0].strip() for o in dist.requires if 'extra' in o}
     plain = {o for o in dist.requires if 'extra' not in o}
-    assert plain == set(needs['DEFAULT']['requirements'].split())
-    assert extra == set(needs['DEFAULT']['dev_requirements'].split())
+    needs = needs['DEFAULT']
+    assert plain == set(needs['requirements'].split())
+    assert extra == {o for k,v in needs.items() if k.endswith('_requirements') for o in v.split()}
     assert dist.version == cifar_oc.__version__
     scripts = {o.name: o.value for o in dist.entry_points.select(group='console_scripts')}
     assert scripts == {f'cifar-oc-{o}': f'cifar_oc.cli:{o}_command' for o in ('train', 'report', 'recipes', 'bench')}
