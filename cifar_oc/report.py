@@ -8,59 +8,83 @@ Docs: https://cifar-oc.github.io/cifar_oc/report.html.md"""
 __all__ = ['compare_runs']
 
 # %% ../nbs/21_report.ipynb #391a888a
-import shlex
-from itertools import chain
-from safetensors import safe_open
+import shlex, warnings
+from contextlib import nullcontext
+from types import SimpleNamespace
 from fastai.vision.all import *
+from .files import write_files
 from .loaders import same_random_states
 from .model import layer_table
 from .onecycle import *
+from .runs import *
+from .restore import *
 from .curves import *
 from .interpret import *
 from .gradcam import *
 from .page import *
+from .hub import *
 
 # %% ../nbs/21_report.ipynb #f7b45418
-def _recorded(learn):
-    "The same of a learner that was trained by hand"
-    rec = learn.recorder
-    names = [o if o.startswith(('train_','valid_')) else f'valid_{o}' for o in getattr(rec, 'metric_names', [])[1:-1]]
-    rows = [dict(epoch=i+1, **dict(zip(names, v))) for i,v in enumerate(getattr(rec, 'values', [])) if len(v) == len(names)]
-    return dict(config={}, metrics={}, rows=rows, curve=getattr(learn, 'lr_curve', None))
+def _by_hand(learn):
+    "What is known of a learner that was trained by hand, as a `Run` knows it"
+    names = getattr(learn.recorder, 'metric_names', ['epoch','time'])[1:-1]
+    names = [o if o.startswith(('train_','valid_')) else f'valid_{o}' for o in names]
+    epochs = list(enumerate(getattr(learn.recorder, 'values', []), 1))
+    rows = [dict(epoch=i, **dict(zip(names, v))) for i,v in epochs if len(v) == len(names)]
+    curve = getattr(learn, 'lr_curve', None)
+    return SimpleNamespace(config=None, metrics={}, history=rows, lr_curve=curve)
 
-def _shape(r): return {k: getattr(r, k) for k in ('pct_start','end_ratio','shape','run_share')}
+def _run_cycle(run):
+    "What `plot_one_cycle` takes, of a `Run`"
+    c,r = run.config,run.recipe
+    return dict(lrs=LRs(c.lr_min, c.lr_max), n_epoch=c.epochs, pct_start=r.pct_start,
+        end_ratio=r.end_ratio, shape=r.shape, run_share=r.run_share)
+
+def _recorded_cycle(lrs, steps):
+    "The same of the rate of each step; None where they are not one cycle"
+    if len(lrs) < 2 or lrs.argmax() == 0: return
+    peak = lrs.argmax()/len(lrs)
+    cycle = combined_cos(peak, lrs[0], lrs.max(), lrs[0])
+    expected = [cycle(i/len(lrs)) for i in range(len(lrs))]
+    if not np.allclose(lrs, expected, rtol=1e-3): return
+    return dict(lrs=LRs(lrs[0], lrs.max()), n_epoch=len(lrs)/steps, pct_start=peak)
 
 def _cycle(learn, run):
-    "What `plot_one_cycle` takes, or None: from the configuration, else from the rates recorded, if those were one cycle"
-    cfg,n = run['config'],len(learn.dls.train)
-    if cfg: return dict(lrs=LRs(cfg['lr_min'], cfg['lr_max']), n_epoch=cfg['epochs'], moms=learn.moms, steps=n, **_shape(learn.run.recipe))
-    lrs = np.array(getattr(learn.recorder, 'hps', {}).get('lr', []))
-    if len(lrs) < 2 or lrs.argmax() == 0: return
-    p = lrs.argmax()/len(lrs)
-    f = combined_cos(p, lrs[0], lrs.max(), lrs[0])
-    if np.allclose(lrs, [f(i/len(lrs)) for i in range(len(lrs))], rtol=1e-3): return dict(lrs=LRs(lrs[0], lrs.max()), n_epoch=len(lrs)/n, pct_start=p, moms=learn.moms, steps=n)
+    "The cycle, told or recorded; None where there was none"
+    steps,lrs = len(learn.dls.train),getattr(learn.recorder, 'hps', {}).get('lr', [])
+    cycle = _run_cycle(run) if run.config else _recorded_cycle(np.array(lrs), steps)
+    return cycle and cycle | dict(moms=learn.moms, steps=steps)
 
 # %% ../nbs/21_report.ipynb #c2cb7d5a
-def _command(cfg):
-    "The command line that makes the run of `cfg` again"
-    usual = dict(recipe='course', augment='batch', compile=False)
-    if cfg.get('recipe') == 'own': cfg = cfg | dict(recipe='config.json')  # of this run
-    given = {k:v for k,v in cfg.items() if v is not None and k not in ('numbers','data') and usual.get(k) != v}
-    return shlex.join(chain(['cifar-oc-train'], *[[f'--{k}'] if v is True else [f'--{k}', str(v)] for k,v in given.items()]))
+_options = 'source recipe epochs bs lr_min lr_max valid precision seed augment compile'.split()
+_usual = dict(recipe='course', augment='batch', compile=False)
+
+def _command(config):
+    "The command line that makes the run of `config` again; None where no command can"
+    if config.cbs: return  # callbacks are objects
+    given = {k: getattr(config, k) for k in _options if getattr(config, k) is not None}
+    if config.recipe == 'own': given['recipe'] = 'config.json'  # of this run
+    words = ['cifar-oc-train']
+    for k,v in given.items():
+        if v != _usual.get(k): words += [f'--{k}'] if v is True else [f'--{k}', str(v)]
+    return shlex.join(words)
 
 def _accuracy(interp): return float((interp.preds.argmax(1) == interp.targs).float().mean())
 
+def _part(config):
+    if not config: return 'validation'
+    return 'test' if config.valid == 'test' else 'held-out training'
+
 def _headline(run, interp):
     "Names and values of what stands at the top; only what is known"
-    cfg,m,n = run['config'],run['metrics'],len(interp.targs)
-    acc,nan = m.get('accuracy', _accuracy(interp)),int(interp.preds.isnan().any(1).sum())
-    part = 'validation' if not cfg else 'test' if cfg['valid'] == 'test' else 'held-out training'
-    res = [('accuracy', f'{acc:.2%}'), ('of', f'{n:,} {part} pictures')]
-    if run['rows']: res.append(('after', f"{len(run['rows'])} epochs, the last one's number"))
-    if m: res.append(('trained in', f"{m['seconds']:,.0f} s"))
+    c,m,nan = run.config,run.metrics,int(interp.preds.isnan().any(1).sum())
+    res = [('accuracy', f"{m.get('accuracy', _accuracy(interp)):.2%}")]
+    res.append(('of', f'{len(interp.targs):,} {_part(c)} pictures'))
+    if run.history: res.append(('after', f"{len(run.history)} epochs, the last one's number"))
+    if 'seconds' in m: res.append(('trained in', f"{m['seconds']:,.0f} s"))
     res += [(k, m[k]) for k in ('machine','precision') if k in m]
     if nan: res.append(('broken', f'{nan:,} predictions are NaN, and count as the first class'))
-    return res + [(k, str(cfg[k])) for k in ('data','seed') if cfg.get(k) is not None]
+    return res + [('pictures', what_pictures(run)), ('seed', str(c.seed))] if c else res
 
 # %% ../nbs/21_report.ipynb #30333ba0
 def _least_sure(interp, k=20):
@@ -104,9 +128,9 @@ def _cam_layer(interp, layer):
 
 def _run_figures(learn, run):
     "Name, description and figure of the plots of the training"
-    if run['rows']:
-        yield 'curves', 'Loss, accuracy and seconds over the epochs', plot_history(run['rows'])
-    cycle,curve = _cycle(learn, run),run['curve']
+    if run.history:
+        yield 'curves', 'Loss, accuracy and seconds over the epochs', plot_history(run)
+    cycle,curve = _cycle(learn, run),run.lr_curve
     if curve is not None:
         fig = plot_lrs(*curve, cycle['lrs'] if cycle else pick_lrs(*curve))
         yield 'lr_find', 'Loss over the learning rates of lr_find', fig
@@ -124,8 +148,8 @@ def _figures(learn, interp, run, batch, layer):
     strip,k = dict(max_n=20, nrows=2, figsize=(16,4)),min(8, len(interp.targs))
     yield 'samples', 'Validation pictures', made(some.show_batch, **strip)
     yield 'augmented', 'Training pictures, augmented', made(train.show_batch, b=batch, **strip)
-    yield 'confusion', 'Confusion matrix', made(interp.plot_confusion_matrix, figsize=(6,6))
-    top = made(interp.plot_top_losses, k, nrows=2, figsize=(15,6))
+    yield 'confusion', 'Confusion matrix', interp.plot_confusion_matrix(figsize=(6,6))
+    top = interp.plot_top_losses(k, nrows=2, figsize=(15,6))
     yield 'top_losses', 'The highest losses', top
     yield 'errors', 'The surest mistakes', interp.plot_errors()
     if layer: yield 'grad_cam', 'Grad-CAM of the surest mistakes', interp.plot_grad_cam(layer=layer)
@@ -141,18 +165,18 @@ def _layers(learn):
 
 def _decides(run):
     "All that decides a run, and the versions that it ran with, as rows"
-    cfg,versions = run['config'],run['metrics'].get('versions', {})
-    decides = (cfg.get('numbers') or {}) | {k:v for k,v in cfg.items() if k != 'numbers'}
-    decides |= {f'version of {k}':v for k,v in versions.items()}
-    return [dict(name=k, value=str(v)) for k,v in decides.items()]
+    config = run.config.to_dict()
+    decides = config.pop('numbers') | config
+    decides |= {f'version of {k}':v for k,v in run.metrics.get('versions', {}).items()}
+    return [dict(name=k, value=str(v)) for k,v in decides.items() if v is not None]
 
 def _tables(learn, interp, run):
     (layers,no_layers),by_class = _layers(learn),interp.classification_report().reset_index()
     names,pairs = ('is','called','pictures'),interp.most_confused()[:10]
     confused = [dict(zip(names, map(str, o))) for o in pairs]
     return dict(by_class=as_table(by_class.to_dict('records')), confused=as_table(confused),
-        history=as_table(run['rows']), layers=layers, no_layers=no_layers,
-        config=as_table(_decides(run)) if run['config'] else None)
+        history=as_table(run.history), layers=layers, no_layers=no_layers,
+        config=as_table(_decides(run)) if run.config else None)
 
 # %% ../nbs/21_report.ipynb #b8a8072f
 def _page(learn, run, interp, layer, n_cams):
@@ -174,63 +198,89 @@ def _page(learn, run, interp, layer, n_cams):
     return page | strips | _tables(learn, interp, run)
 
 # %% ../nbs/21_report.ipynb #6b2df5f5
-def _check_live(learn, file):
-    "Raises `ValueError` unless `learn` holds the weights in `file`"
-    state = {k: t.detach().cpu() for k,t in learn.model.state_dict().items()}
+def _check_live(learn, run):
+    "Raises `ValueError` unless `learn` holds the weights of `run`"
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # `learner` has said what is not verified
+        own = run.model().state_dict()
+    live = {k: t.detach().cpu() for k,t in learn.model.state_dict().items()}
     def same(a, b): return a.shape == b.shape and torch.allclose(a, b, 0, 0, equal_nan=True)
-    with safe_open(file, 'pt') as f:
-        if all(k in state and same(state[k], f.get_tensor(k)) for k in f.keys()): return
-    raise ValueError(f'the learner holds other weights than {file}, not those of the run; '
-        'open the run by load_run, or set learn.run_folder = None to report this learner')
+    if live.keys() == own.keys() and all(same(live[k], own[k]) for k in own): return
+    raise ValueError(f'the learner holds other weights than {run.path}, not those of the run; '
+        'open them by Run(folder).learner(), or set learn.run = None to report this learner')
 
 def _check_accuracy(interp, run):
     "Raises `ValueError` unless the weights reach the accuracy that the run says"
-    acc,said = _accuracy(interp),run['metrics'].get('accuracy')
+    acc,said = _accuracy(interp),run.metrics.get('accuracy')
     if said is not None and abs(acc - said) > .02:
         raise ValueError(f'the weights reach {acc:.2%} on these pictures, but metrics.json says '
             f'{said:.2%}: weights or data are not those of the run; bring those back')
 
 # %% ../nbs/21_report.ipynb #7978ce85
+def _checked_page(learn, run, layer, n_cams):
+    "All that the templates need; raises `ValueError`"
+    c = run.config
+    if c: _check_live(learn, run)
+    with same_random_states(learn.dls), own_figures():
+        interp = CachedInterpretation.from_learner(learn)
+        _check_accuracy(interp, run)
+        page = _page(learn, run, interp, layer, n_cams)
+    title = f'Run {run.path.resolve().name}' if c else 'Report'
+    path = c and c.source not in (None,'demo')
+    return page | dict(title=title, command=c and _command(c), source_is_path=path, run=c)
+
 @patch
 def report(self:Learner,
     out:Path=None,  # folder to write to; the run folder for a learner of `train`, else 'report'
     layer:str=None, # Grad-CAM's layer; the one of `map_layer` if None
     n_cams:int=100, # mistakes that get Grad-CAM maps, the surest first
-    run:dict=None,  # as `read_run` returns it; what the run folder, or the learner, knows if None
 ) -> Path:          # the page
-    "Write `report.html` and `report.md` with PNG files; raises `ValueError` or `OSError`"
-    folder = getattr(self, 'run', None) and self.run.path
-    if run is None and folder: _check_live(self, folder/'model.safetensors')
-    if run is None: run = read_run(folder) if folder else _recorded(self)
-    with same_random_states(self.dls), own_figures():
-        interp = CachedInterpretation.from_learner(self)
-        _check_accuracy(interp, run)
-        page = _page(self, run, interp, layer, n_cams)
-    out,cfg = Path(out or folder or 'report').expanduser(),run['config']
-    page |= dict(command=_command(cfg) if cfg else None)
-    page |= dict(source_is_path=cfg.get('source') not in (None,'demo'))
-    page |= dict(title=f'Run {out.resolve().name}' if cfg else 'Report')
-    files = {nm: render(nm, **page) for nm in ('report.html','report.md')}
-    write_files(out, files | {f'{nm}.png':f['png'] for nm,f in page['figures'].items()})
+    "Write `report.html` and `README.md` with PNG files; raises `ValueError` or `OSError`"
+    run = vars(self).get('run')
+    out = Path(out or (run.path if run else 'report')).expanduser()
+    check_readme(out)
+    page = _checked_page(self, run or _by_hand(self), layer, n_cams)
+    files = {f'{name}.png': f['png'] for name,f in page['figures'].items()}
+    files['report.html'] = render('report.html', **page)
+    files['README.md'] = f"{card_header(run)}\n{render('report.md', **page)}"
+    if run and out == run.path: run.write(files)
+    else: write_files(out, files)
     return out/'report.html'
 
+# %% ../nbs/21_report.ipynb #caaa8ff3
+@patch
+def report(self:Run,
+    out:Path=None, # folder to write to; the run folder if None
+    source=None,   # where the run's pictures are now; where the run found them if None
+    **kwargs       # as for `Learner.report`
+) -> Path:         # the page
+    "Write the run's page and `README.md` again; raises `ValueError` or `OSError`"
+    self.check_finished()
+    learn = self.learner(source)
+    bar = nullcontext() if IN_NOTEBOOK or sys.stdout.isatty() else learn.no_bar()
+    with bar: return learn.report(out, **kwargs)
+
 # %% ../nbs/21_report.ipynb #d72a7ac4
+def _row(run):
+    "The row of `run` in a table of runs"
+    metrics = 'accuracy loss train_accuracy seconds n machine'.split()
+    config = 'seed lr_min lr_max epochs bs valid precision recipe data'.split()
+    row = dict(run=str(run.path)) | {k: run.metrics.get(k, '') for k in metrics}
+    return row | {k: ifnone(getattr(run.config, k), '') for k in config}
+
 def compare_runs(
-    folders,          # run folders that `train` wrote and finished
+    runs,             # `Run`s or run folders, finished
     out='comparison', # folder to write to
 ) -> Path:            # the page
     "Write `compare.html`, `.md` and `.png`; raises `FileNotFoundError`, `ValueError` or `OSError`"
-    if len({Path(f).expanduser().resolve() for f in folders}) < len(folders):
+    runs,out = [Run(o) for o in runs],Path(out).expanduser()
+    if len({r.path.resolve() for r in runs}) < len(runs):
         raise ValueError('a run folder is given twice, and would count twice; give each once')
-    runs,out = {str(f): read_run(f) for f in folders},Path(out).expanduser()
-    metrics = 'accuracy loss train_accuracy seconds n machine'.split()
-    config = 'seed lr_min lr_max epochs bs valid precision recipe data'.split()
-    rows = [dict(run=f) | {k:r['metrics'].get(k, '') for k in metrics} |
-        {k:ifnone(r['config'].get(k), '') for k in config} for f,r in runs.items()]
-    fig = plot_runs({f: r['rows'] for f,r in runs.items()})
+    for r in runs: r.check_finished()
+    fig = plot_runs({str(r.path): r for r in runs})
     figure = drawn(fig, 'Validation accuracy and loss of all runs over the epochs')
-    page = dict(title=f'{len(runs)} runs', groups=as_table(run_groups(list(runs.values()))),
-        runs=as_table(rows), figures=dict(compare=figure))
-    files = {nm: render(nm, **page) for nm in ('compare.html','compare.md')}
+    page = dict(title=f'{len(runs)} runs', groups=as_table(run_groups(runs)),
+        runs=as_table([_row(r) for r in runs]), figures=dict(compare=figure))
+    files = {name: render(name, **page) for name in ('compare.html','compare.md')}
     write_files(out, files | {'compare.png':figure['png']})
     return out/'compare.html'
