@@ -128,7 +128,7 @@ class CachedInterpretation(ClassificationInterpretation):
         return dict(y_true=self.targs, y_pred=self.preds.argmax(1), labels=range(len(self.vocab)),
             target_names=[str(v) for v in self.vocab], zero_division=0)
 
-# %% ../nbs/17_interpret.ipynb #205b9ba2
+# %% ../nbs/17_interpret.ipynb #5a277d6f
 def _closed(plot, *args, **kwargs):
     "The figure that `plot` leaves open in pyplot, which then no longer holds it"
     kept = plt.get_fignums()
@@ -139,18 +139,13 @@ def _closed(plot, *args, **kwargs):
         for n in set(plt.get_fignums()) - set(kept): plt.close(n)
 
 @patch
-@delegates(ClassificationInterpretation.plot_confusion_matrix)
 def plot_confusion_matrix(self:CachedInterpretation, **kwargs):
-    "fastai's plot of the confusion matrix, as a figure"
+    "The figure of fastai's plot of that name, which takes `kwargs`"
     return _closed(ClassificationInterpretation.plot_confusion_matrix, self, **kwargs)
 
 @patch
-@delegates(Interpretation.plot_top_losses)
-def plot_top_losses(self:CachedInterpretation,
-    k,       # how many, or which rows of all pictures in this order
-    **kwargs
-):           # the figure
-    "fastai's plot of the pictures with the highest losses"
+def plot_top_losses(self:CachedInterpretation, k, **kwargs):
+    "The figure of fastai's plot of that name, which takes `k` and `kwargs`"
     return _closed(Interpretation.plot_top_losses, self, k, **kwargs)
 
 # %% ../nbs/17_interpret.ipynb #69f58802
