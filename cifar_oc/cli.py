@@ -122,9 +122,12 @@ def report_command():
     runs,source,out = args['runs'],args['source'],args['out']
     if source and len(runs) > 1: p.error('--source goes with one run; leave it out')
     with _one_line(p, args):
-        from cifar_oc.report import Run, compare_runs
-        if len(runs) > 1: page = compare_runs(runs, out or 'comparison')
-        else: page = Run(runs[0]).report(out, source)
+        if len(runs) > 1:
+            from cifar_oc.compare import compare_runs
+            page = compare_runs(runs, out or 'comparison')
+        else:
+            from cifar_oc.report import Run
+            page = Run(runs[0]).report(out, source)
         print(f'wrote {page}')
 
 # %% ../nbs/27_cli.ipynb #343d143d
