@@ -20,6 +20,8 @@ from .gradcam import *
 from .report import *
 from .compare import *
 from .train import *
+from .predict import *
+from .export import *
 from .bench import *
 
 globals().pop('A', None)  # fastai's HTML tag, which would hide `import albumentations as A`
