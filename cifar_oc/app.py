@@ -7,14 +7,14 @@ Docs: https://cifar-oc.github.io/cifar_oc/app.html.md"""
 # %% auto #0
 __all__ = ['cam_layers', 'explain', 'Mistakes', 'find_mistakes', 'read_mistakes', 'demo', 'serve', 'write_space']
 
-# %% ../nbs/25_app.ipynb #f015bfb8
+# %% ../nbs/25_app.ipynb #f87984dd
 import base64, html, io, json, os, platform, time, warnings
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from fastai.vision.all import *
 from . import __version__
-from .files import *
+from .files import json_text, write_files
 from .pictures import *
 from .runs import *
 from .restore import *
@@ -22,7 +22,7 @@ from .interpret import *
 from .gradcam import *
 from .predict import *
 
-# %% ../nbs/25_app.ipynb #7c4f5c15
+# %% ../nbs/25_app.ipynb #29a0514c
 def cam_layers(
     net:Predictor, # of a run
 ) -> tuple:        # names of layers in the order of the network, and the one of `map_layer`
@@ -48,7 +48,7 @@ def explain(
     overlay = overlay_maps(big[None], maps)[0]
     return ((1 - opacity)*big + opacity*overlay).round().astype(np.uint8)
 
-# %% ../nbs/25_app.ipynb #775f6eda
+# %% ../nbs/25_app.ipynb #2036eb5a
 def _png(pic):
     "The bytes of a PNG file of H×W×3 uint8"
     Image.fromarray(pic).save(f := io.BytesIO(), 'png')
@@ -58,10 +58,10 @@ def _figure(pic, actual, predicted, confidence):
     "A misclassified picture with its names, as an item of an HTML list"
     actual,predicted = html.escape(str(actual)), html.escape(str(predicted))
     data = base64.b64encode(_png(pic)).decode()
-    style = 'width:7em; image-rendering:pixelated'
-    return (f'<li style="width:7em; list-style:none; line-height:1.3">'
+    style = 'width:100%; image-rendering:pixelated'
+    return (f'<li style="list-style:none; line-height:1.3">'
         f'<img style="{style}" alt="{actual}" src="data:image/png;base64,{data}">'
-        f'<b>{predicted}</b> {confidence:.0%}<br>is {actual}</li>')
+        f'<span style="font-weight:600">{predicted}</span> {confidence:.0%}<br>is {actual}</li>')
 
 @dataclass
 class Mistakes:
@@ -74,21 +74,23 @@ class Mistakes:
         k:int, # pictures at most
     ) -> str:
         "The first `k` as HTML, with predicted and right name"
+        grid = 'display:grid; grid-template-columns:repeat(auto-fill,minmax(5.5em,1fr))'
         pics = ''.join(_figure(pic, **row) for pic,row in zip(self.pics[:k], self.rows))
         return (f'<p>{self.wrong:,} of {self.of:,} validation pictures are misclassified. The '
             f'{len(self.rows[:k])} surest mistakes: predicted name, and right name below.</p>'
-            f'<ul style="display:flex; flex-wrap:wrap; gap:1em; padding:0">{pics}</ul>')
+            f'<ul style="{grid}; gap:.8em; padding:0">{pics}</ul>')
     def files(self) -> dict:
         "The names and bytes of the two files that `read_mistakes` reads"
         facts = dict(wrong=self.wrong, of=self.of, rows=self.rows)
         return {'mistakes.png': _png(np.hstack(self.pics)), 'mistakes.json': json_text(facts)}
 
 def find_mistakes(
-    run:Run,   # whose data is at hand
-    k:int=100, # pictures at most
+    run:Run,     # whose data is at hand
+    source=None, # where its pictures are now; where the run found them if None
+    k:int=100,   # pictures at most
 ) -> Mistakes:
     "The `k` surest mistakes of a run; raises `FileNotFoundError`, `ValueError` or `OSError`"
-    learn = run.learner()
+    learn = run.learner(source)
     with learn.no_bar(): interp = CachedInterpretation.from_learner(learn)
     df,n = interp.misclassified(),len(interp.targs)
     if not len(df): raise ValueError(f'all {n:,} validation pictures are named right')
@@ -110,7 +112,7 @@ def read_mistakes(
     except Exception as e: raise ValueError(
         f'{file} and its PNG are damaged ({e}); write the Space again') from e
 
-# %% ../nbs/25_app.ipynb #4b8d3677
+# %% ../nbs/25_app.ipynb #326add1a
 def _gradio():
     "The package Gradio, told to report nothing; raises `ImportError`"
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
@@ -136,7 +138,7 @@ def _picture_input(gr):
     image.preprocess = lambda o: o and o.path
     return image
 
-# %% ../nbs/25_app.ipynb #5ab6d136
+# %% ../nbs/25_app.ipynb #e4c05666
 def _classes_tab(gr, net, names):
     "The tab where a picture is named"
     layers,default = cam_layers(net)
@@ -162,7 +164,7 @@ def _classes_tab(gr, net, names):
     inputs = [file, k, opacity, layer]
     gr.on([o.change for o in inputs], look, inputs, [bars, view], trigger_mode='always_last')
 
-# %% ../nbs/25_app.ipynb #c7990ed4
+# %% ../nbs/25_app.ipynb #2aba6637
 def _mistakes_tab(gr, find):
     "The tab with the misclassified pictures, which are looked for when it is opened"
     find = cache(find)
@@ -186,15 +188,16 @@ def demo(
         _mistakes_tab(gr, partial(mistakes, run))
     return page
 
-# %% ../nbs/25_app.ipynb #55c9b3eb
+# %% ../nbs/25_app.ipynb #e2f62655
 def serve(
     run:Run,       # with weights
     port:int=None, # of the page's address, 1 to 65535; a free one from 7860 if None
+    source=None,   # where the run's pictures are now, as `find_mistakes` takes it
 ):
     "Show the page on this machine until Ctrl-C; raises `ImportError`, `ValueError` or `OSError`"
     if port is not None and not 0 < port < 65536:
         raise ValueError(f'port is {port}; give 1 to 65535')
-    page = demo(run)
+    page = demo(run, partial(find_mistakes, source=source))
     try: page.launch(server_name='127.0.0.1', server_port=port, share=False, quiet=True,
         prevent_thread_lock=True, ssr_mode=False, footer_links=[])
     except OSError as e: raise OSError(f'port {ifnone(port, "7860 and those after it")} cannot be '
@@ -205,7 +208,7 @@ def serve(
     except KeyboardInterrupt: print('closed')
     finally: page.close(verbose=False)
 
-# %% ../nbs/25_app.ipynb #5325b7ec
+# %% ../nbs/25_app.ipynb #af2c8dcf
 _app = """\
 "The page of the run in this folder"
 from pathlib import Path
@@ -224,9 +227,10 @@ def _space_readme(run):
     return f'---\n{head}\n---\n\n{_heading(run)}\n'
 
 def write_space(
-    run:Run, # with weights
-    out,     # folder to make, or an empty one
-) -> Path:   # `out`
+    run:Run,     # with weights
+    out,         # folder to make, or an empty one
+    source=None, # where the run's pictures are now, as `find_mistakes` takes it
+) -> Path:       # `out`
     "Write a folder that runs as a Hugging Face Space; raises `FileExistsError`, as `demo` does"
     out = Path(out).expanduser()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())): raise FileExistsError(
@@ -236,7 +240,7 @@ def write_space(
         'README.md': _space_readme(run)}
     for name in 'config.json','model.safetensors','metrics.json':
         if (run.path/name).exists(): files[name] = (run.path/name).read_bytes()
-    try: files |= find_mistakes(run).files()
+    try: files |= find_mistakes(run, source).files()
     except (OSError, ValueError) as e: warnings.warn(f'no misclassified pictures: {e}')
     write_files(out, files)
     return out
