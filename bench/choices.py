@@ -112,7 +112,7 @@ def variations(study):
     "Name, recipe and change of the learner of each run of `study`; the recipe's rates are found where it has none"
     import numpy as np
     from dataclasses import replace
-    from cifar_oc.recipes import recipes
+    from cifar_oc.all import recipes
     if study == 'recipes': return [(k, r, None) for k,r in recipes.items()]
     base, helped = (replace(recipes['course'], **v) for v in (BASE, HELPED))
     if study == 'levers':

@@ -6,8 +6,13 @@ from .pictures import *
 from .loaders import *
 from .model import *
 from .onecycle import *
+from .muon import *
 from .recipes import *
+from .reproductions import *
 from .learner import *
+from .config import *
+from .runs import *
+from .restore import *
 from .history import *
 from .curves import *
 from .interpret import *

@@ -19,6 +19,7 @@ from fastai.callback.channelslast import ChannelsLast
 from .model import *
 from .onecycle import *  # so that every learner has `find_lrs` and `fit_course`
 from .recipes import *
+from .reproductions import *  # so that every recipe has its name
 
 # %% ../nbs/13_learner.ipynb #fbc44801
 precisions = {'fp32': None, 'bf16': ('cuda','cpu'), 'fp16': ('cuda',)}  # where each is to be had
@@ -207,7 +208,7 @@ def _recipe_args(r, fused, decay_all):
 @delegates(Learner.__init__)
 def cifar_learner(
     dls:DataLoaders,       # from `cifar_dls`
-    recipe='course',       # name, path or `Recipe`: its network, loss, optimiser and averaging
+    recipe='course',       # name or `Recipe`: its network, loss, optimiser and averaging
     precision:str=None,    # 'fp32', 'bf16' or 'fp16'; the machine's best if None
     model:nn.Module=None,  # returns N×`dls.c` logits; the recipe's network if None
     compile:bool=False,    # `torch.compile` the model: pays on a GPU and in a long run

@@ -7,7 +7,7 @@ Docs: https://cifar-oc.github.io/cifar_oc/predict.html.md"""
 # %% auto #0
 __all__ = ['Predictor', 'top_classes']
 
-# %% ../nbs/23_predict.ipynb #458069e9
+# %% ../nbs/23_predict.ipynb #31f04d48
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from fastai.vision.all import *
@@ -17,9 +17,10 @@ from .pictures import to_picture
 from .model import log_probs
 from .onecycle import closed_figure
 from .runs import *
+from .restore import *
 from .gradcam import *
 
-# %% ../nbs/23_predict.ipynb #6d409c2d
+# %% ../nbs/23_predict.ipynb #8ed0f412
 class Predictor(nn.Module):
     """`net`, from N×32×32×3 uint8 pictures to N×c float32 probabilities, in evaluation mode;
     raises `ValueError`"""
@@ -35,7 +36,7 @@ class Predictor(nn.Module):
         self.register_buffer('shift', -mean/std)
         self.eval().to(next(net.parameters()).device)
         self.has_softmax = self._has_softmax()
-    def normalise(self, x): return x.movedim(-1, 1)*self.scale + self.shift
+    def normalise(self, x): return x.movedim(-1, 1).float()*self.scale + self.shift
     def forward(self, x):
         if x.dtype != torch.uint8 or x.shape[1:] != (32,32,3): raise ValueError(
             f'the batch is {x.dtype} of shape {tuple(x.shape)}; expected uint8, N×32×32×3')
@@ -47,7 +48,7 @@ class Predictor(nn.Module):
         out = self.net(self.normalise(x.to(self.scale.device, torch.uint8))).float()
         return torch.allclose(log_probs(out).exp(), out, atol=1e-3)
 
-# %% ../nbs/23_predict.ipynb #b533c973
+# %% ../nbs/23_predict.ipynb #d6afa6b6
 @patch
 @torch.inference_mode()
 def probabilities(self:Predictor,
@@ -62,7 +63,7 @@ def probabilities(self:Predictor,
         'the network puts out what is no number (NaN); look for NaN in its weights')
     return out
 
-# %% ../nbs/23_predict.ipynb #c1087b2d
+# %% ../nbs/23_predict.ipynb #2428f336
 def _in_folder(folder):
     "The pictures in `folder` and below, sorted; raises `ValueError`"
     found = [p for p in folder.rglob('*') if p.suffix[1:].lower() in FORMATS and p.is_file()]
@@ -89,7 +90,7 @@ def _list_pictures(items):
     if not pics: raise ValueError('there are no pictures; give one or more')
     return [str(o) if isinstance(o, Path) else f'picture {i}' for i,o in enumerate(pics)], pics
 
-# %% ../nbs/23_predict.ipynb #9ed5b437
+# %% ../nbs/23_predict.ipynb #84aa9c52
 def _to_picture(name, o):
     "`to_picture(o)`, whose error names the picture"
     try: return to_picture(o)
@@ -102,7 +103,7 @@ def _to_array(names, pics):
         return np.stack([next(read) if isinstance(o, Path) else _to_picture(n, o)
             for n,o in zip(names, pics)])
 
-# %% ../nbs/23_predict.ipynb #1eef257b
+# %% ../nbs/23_predict.ipynb #9f9e40de
 @patch
 def predictor(self:Run) -> Predictor:
     "The run's network for bytes, float32, on fastai's default device; raises as `Run.model` does"
@@ -118,13 +119,16 @@ def probabilities(self:Run,
     index = pd.Index(names, name='picture')
     return pd.DataFrame(self.predictor().probabilities(pics), index, self.vocab)
 
-# %% ../nbs/23_predict.ipynb #d5ea968d
+# %% ../nbs/23_predict.ipynb #39aa4046
+def _check_count(name, v):
+    if not _whole(v, 1): raise ValueError(f'{name} is {v!r}; give a whole number from 1')
+
 def top_classes(
     probs:pd.DataFrame, # a row a picture, a column a class
     k:int=3,            # classes a picture, 1 or more
 ) -> pd.DataFrame:      # columns picture, class, probability, class 2, probability 2, …
     "The `k` most probable classes of each row, the first of equals first; raises `ValueError`"
-    if not _whole(k, 1): raise ValueError(f'k is {k!r}; give 1 or more classes')
+    _check_count('k', k)
     p = probs.to_numpy()
     table = pd.DataFrame(dict(picture=probs.index))
     for i,best in enumerate((-p).argsort(1, kind='stable').T[:k]):
@@ -140,3 +144,39 @@ def predict(self:Run,
 ) -> pd.DataFrame: # columns picture, class, probability, class 2, probability 2, …
     "The `k` most probable classes of each picture; raises `FileNotFoundError` or `ValueError`"
     return top_classes(self.probabilities(items), k)
+
+# %% ../nbs/23_predict.ipynb #53135166
+def _plot_row(axs, name, pic, cam, best):
+    "A picture, its map and the bars of `best`, a Series of probabilities, in one row"
+    for ax,im in zip(axs, (pic, cam)):
+        ax.imshow(im)
+        ax.axis('off')
+    axs[0].set_title(name, size=8, parse_math=False)
+    bars = axs[2].barh(range(len(best)), best)
+    axs[2].bar_label(bars, [f'{o:.1%}' for o in best], padding=3, size=8)
+    axs[2].set_yticks(range(len(best)), best.index, size=8, parse_math=False)
+    axs[2].set(xlim=(0,1.2), xticks=[])
+    axs[2].invert_yaxis()
+    axs[2].spines[['top','right','bottom']].set_visible(False)
+
+@patch
+def plot_predictions(self:Run,
+    items,           # as `Run.predict` takes them
+    k:int=3,         # classes a picture, 1 or more
+    max_n:int=24,    # pictures at most
+    layer:str=None,  # for Grad-CAM, as `grad_cam` takes it
+):                   # the figure
+    "Pictures, Grad-CAM of the first class, and the top classes; raises as `Run.predict` does"
+    _check_count('k', k)
+    _check_count('max_n', max_n)
+    names,pics = _list_pictures(items)
+    n,pics,p = len(pics),_to_array(names, pics[:max_n]),self.predictor()
+    probs = pd.DataFrame(p.probabilities(pics), columns=self.vocab)
+    x = p.normalise(torch.from_numpy(pics).to(p.scale.device))
+    cams = overlay_maps(pics, grad_cam(p.net, x, layer=layer).cpu())
+    fig,axs = closed_figure(len(pics), 3, figsize=(6, 1.4*len(pics)), squeeze=False,
+        width_ratios=(1,1,2))
+    if n > len(pics): fig.suptitle(f'The first {len(pics)} of {n:,} pictures', size=10)
+    for name,pic,cam,(_,row),ax in zip(names, pics, cams, probs.iterrows(), axs):
+        _plot_row(ax, Path(name).name, pic, cam, row.nlargest(k))
+    return fig

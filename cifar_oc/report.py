@@ -15,7 +15,6 @@ from fastai.vision.all import *
 from .loaders import same_random_states
 from .model import layer_table
 from .onecycle import *
-from .recipes import run_recipe
 from .curves import *
 from .interpret import *
 from .gradcam import *
@@ -34,7 +33,7 @@ def _shape(r): return {k: getattr(r, k) for k in ('pct_start','end_ratio','shape
 def _cycle(learn, run):
     "What `plot_one_cycle` takes, or None: from the configuration, else from the rates recorded, if those were one cycle"
     cfg,n = run['config'],len(learn.dls.train)
-    if cfg: return dict(lrs=LRs(cfg['lr_min'], cfg['lr_max']), n_epoch=cfg['epochs'], moms=learn.moms, steps=n, **_shape(run_recipe(cfg)))
+    if cfg: return dict(lrs=LRs(cfg['lr_min'], cfg['lr_max']), n_epoch=cfg['epochs'], moms=learn.moms, steps=n, **_shape(learn.run.recipe))
     lrs = np.array(getattr(learn.recorder, 'hps', {}).get('lr', []))
     if len(lrs) < 2 or lrs.argmax() == 0: return
     p = lrs.argmax()/len(lrs)
@@ -200,7 +199,7 @@ def report(self:Learner,
     run:dict=None,  # as `read_run` returns it; what the run folder, or the learner, knows if None
 ) -> Path:          # the page
     "Write `report.html` and `report.md` with PNG files; raises `ValueError` or `OSError`"
-    folder = getattr(self, 'run_folder', None)
+    folder = getattr(self, 'run', None) and self.run.path
     if run is None and folder: _check_live(self, folder/'model.safetensors')
     if run is None: run = read_run(folder) if folder else _recorded(self)
     with same_random_states(self.dls), own_figures():

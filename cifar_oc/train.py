@@ -45,7 +45,7 @@ def _metrics(learn, rows):
     versions = {'python': platform.python_version()} | {p: version(p) for p in packages}
     return result | dict(machine=_machine(learn.dls.device), versions=versions)
 
-# %% ../nbs/22_train.ipynb #f9f18724
+# %% ../nbs/22_train.ipynb #f72e8616
 def _say(name, text): print(f'{name:<10} {text}', flush=True)
 
 def _part(c): return 'test' if c.valid == 'test' else 'held-out training'
@@ -152,7 +152,7 @@ def train(
         run = Run.create(out, config)
         with run.locked(): return _train(run, report, cbs=cbs)
 
-# %% ../nbs/22_train.ipynb #6f7ed55b
+# %% ../nbs/22_train.ipynb #2ed1cb80
 @contextmanager
 def _all_or_nothing(out):
     "Remove the run folder `out`, and empty folders around it, if what made it fails too early"
