@@ -183,12 +183,12 @@ def bench_command():
 # %% ../nbs/27_cli.ipynb #883c69e0
 def _app_parser():
     "The options of `cifar-oc-app`"
-    p = _Parser('cifar-oc-app', allow_abbrev=False, description='Open a page that names '
-        'pictures with the weights of a run, or write it as a Hugging Face Space.')
+    p = _Parser('cifar-oc-app', 'Open a page that names pictures with the weights of a run, or '
+        'write it as a Hugging Face Space.')
     arg = p.add_argument
     arg('run', metavar='RUN', help='run folder with its weights')
     arg('--space', metavar='DIR', help='write a new folder that runs as a Space, and open nothing')
-    arg('--source', metavar='PATH', help='where the pictures of the run are now, for its '
+    arg('--source', metavar='demo|PATH', help="where the run's pictures are, for its "
         'misclassified ones (default: where the run found them)')
     arg('--port', type=int, help='of the address of the page (default: a free one from 7860)')
     return p

@@ -255,17 +255,22 @@ def test_nothing_beside_the_page(opened, files, width):
     page.wait_for_selector('li img')
     assert page.evaluate('document.documentElement.scrollWidth') <= width
 
-def app(*args, **kwargs): return finish(start(*args, name='app', **kwargs))
-
-def one_line(result, says):
-    status,out,err = result
-    assert (status, out) == (2, '') and says in err and len(err.splitlines()) == 1, err
+@pytest.fixture
+def refused(monkeypatch, capfd):
+    "A function that calls the command, which must end in status 2 and one line that says `says`"
+    def call(says, *args):
+        from cifar_oc.cli import app_command
+        monkeypatch.setattr(sys, 'argv', ['cifar-oc-app', *map(str, args)])
+        with pytest.raises(SystemExit) as e: app_command()
+        out,err = capfd.readouterr()
+        assert (e.value.code, out) == (2, '') and says in err and len(err.splitlines()) == 1, err
+    return call
 
 @pytest.fixture(scope='module')
 def space(folder, tmp_path_factory):
     "What `--space` writes"
     out = tmp_path_factory.mktemp('space')/'new'
-    status,said,err = app(folder, '--space', out)
+    status,said,err = finish(start(folder, '--space', out, name='app'))
     assert status == 0 and said.startswith(f'wrote {out}; hf upload'), err
     return out
 
@@ -303,29 +308,30 @@ def test_space_without_the_data(folder, tmp_path, capfd):
     (space/'mistakes.json').write_text('{"rows": 3}')
     with pytest.raises(ValueError, match='damaged'): read_mistakes(Run(space))
 
-def test_bad_input_is_one_line(folder, tmp_path):
+def test_bad_input_is_one_line(folder, tmp_path, refused):
     (tmp_path/'old').mkdir()
     (tmp_path/'old'/'notes.txt').write_text('mine')
-    one_line(app(folder, '--space', tmp_path/'old'), 'nothing is written over')
+    refused('nothing is written over', folder, '--space', tmp_path/'old')
     assert [o.name for o in (tmp_path/'old').iterdir()] == ['notes.txt']
-    one_line(app(folder, '--space', tmp_path/'old'/'notes.txt'), 'nothing is written over')
-    one_line(app(tmp_path), 'is no run folder')
-    one_line(app(folder, '--port', 70000), 'give 1 to 65535')
-    one_line(app(folder, '--space', 'x', '--port', 80), 'does not go with --space')
-    one_line(app(folder, '--space', ''), 'space is empty')
+    refused('nothing is written over', folder, '--space', tmp_path/'old'/'notes.txt')
+    refused('is no run folder', tmp_path)
+    refused('give 1 to 65535', folder, '--port', 70000)
+    refused('does not go with --space', folder, '--space', 'x', '--port', 80)
+    refused('space is empty', folder, '--space', '')
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         s.listen()
-        one_line(app(folder, '--port', s.getsockname()[1]), f'port {s.getsockname()[1]} cannot be opened')
+        refused(f'port {s.getsockname()[1]} cannot be opened', folder, '--port', s.getsockname()[1])
 
-def test_without_gradio(folder):
-    code = f'import sys; sys.modules["gradio"] = None; sys.argv = ["cifar-oc-app", {str(folder)!r}]\nfrom cifar_oc.cli import app_command as f; f()'
-    res = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
-    one_line((res.returncode, res.stdout, res.stderr), "pip install 'cifar_oc[app]'")
+def test_without_gradio(folder, tmp_path, refused, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'gradio', None)
+    refused("pip install 'cifar_oc[app]'", folder)
+    refused("pip install 'cifar_oc[app]'", folder, '--space', tmp_path/'space')
+    assert not list(tmp_path.iterdir())
 
 def test_light():
     "`--help` imports nothing heavy, and the module asks for Gradio only when a page is made"
-    code = 'import sys; sys.argv = ["x", "--help"]\nfrom cifar_oc.cli import app_command\ntry: app_command()\nexcept SystemExit: pass\nprint({"torch","fastai","gradio","numpy"} & set(sys.modules))'
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.endswith('set()\n')
-    code = 'import sys, cifar_oc.app\nprint("gradio" in sys.modules)'
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout == 'False\n'
+    code = ('import sys; sys.argv = ["x", "--help"]\nfrom cifar_oc.cli import app_command\ntry: app_command()\nexcept SystemExit: pass\n'
+            'print({"torch","fastai","gradio","numpy"} & set(sys.modules))\nimport cifar_oc.app\nprint("gradio" in sys.modules)')
+    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout
+    assert out.endswith('set()\nFalse\n')
