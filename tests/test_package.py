@@ -38,6 +38,25 @@ def test_cell_size(path):
             lines = [l for l in src.splitlines() if l.strip() and not l.startswith('#|')]
             assert len(lines) <= 30, lines[0]
 
+def long_lines(nb, most=100):
+    "Lines over `most` characters in code that is shown or exported; hidden cells are free."
+    for i,cell in enumerate(nb['cells']):
+        src = ''.join(cell['source'])
+        marks = set(re.findall(r'^#\|\s*(\w+)', src, re.M))
+        if cell['cell_type'] != 'code' or 'hide' in marks and not marks & {'export', 'exporti'}: continue
+        yield from (f'cell {i}: {len(l)} characters: {l}' for l in src.splitlines() if len(l) > most)
+
+@pytest.mark.parametrize('path', notebooks, ids=lambda p: p.name)
+def test_line_length(path):
+    found = list(long_lines(json.loads(path.read_text('utf-8'))))
+    assert not found, '\n'.join([f'{path.relative_to(root)}, lines of at most 100 characters:', *found])
+
+def test_line_length_is_seen():
+    def found(src, kind='code'): return len([*long_lines(dict(cells=[dict(cell_type=kind, source=[src])]))])
+    assert (found('x'*101), found('é'*100), found('x'*101, 'markdown')) == (1, 0, 0)
+    assert (found('#| hide\n' + 'x'*101), found('#|hide\n' + 'x'*101)) == (0, 0)
+    assert (found('#| export\n#| hide\n' + 'x'*101), found('#| echo: false\n' + 'x'*101)) == (1, 1)
+
 def test_every_module_has_its_notebook():
     named = {m[1] for p in notebooks for m in [re.search(r'#\|\s*default_exp (\w+)', p.read_text('utf-8'))] if m}
     assert {p.stem for p in modules} == named | {'all'}
