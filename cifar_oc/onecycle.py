@@ -26,7 +26,7 @@ def _n_finite(losses):
 def smooth_losses(
     losses,        # loss of each step; what follows one that is not finite counts as infinite
 ) -> np.ndarray:
-    "`losses` smoothed to both sides, by a Gaussian over their logarithms, σ a fiftieth of the steps"
+    "`losses` smoothed to both sides by a Gaussian over their logarithms; σ is 1/50 of the steps"
     losses = np.asarray(losses, float)
     n = _n_finite(np.where(losses > 0, losses, np.nan))
     if n == 0: return np.full(len(losses), np.inf)
@@ -202,7 +202,7 @@ def fit_course(self:Learner,
 ):
     "One cycle from LRMIN to LRMAX and back to LRMIN, without annihilation; raises `ValueError`"
     if n_epoch < 1: raise ValueError(f'epochs is {n_epoch}; give 1 or more')
-    if not 0 < end_ratio < np.inf: raise ValueError(f'end_ratio is {end_ratio}; give a number above 0')
+    if not 0 < end_ratio < np.inf: raise ValueError(f'end_ratio is {end_ratio}; give one above 0')
     _check_cycle(pct_start, shape, run_share)
     ratio,lr_max = _cycle_rates(self.find_lrs(show_plot=False) if lrs is None else lrs)
     moms = moms or self.moms
