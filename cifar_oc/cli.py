@@ -113,9 +113,11 @@ def recipes_command():
     args = vars(p.parse_args())
     with _one_line(p, args):
         from cifar_oc.recipes import get_recipe, recipe_table, recipes
-        names = args['recipes'] or list(recipes)
-        table = recipe_table(names).to_string()
-        for n in names: print(f'{n}: ' + '; '.join(filter(None, (get_recipe(n).origin, get_recipe(n).reported))))
+        from cifar_oc.runs import find_recipe
+        chosen = {n: get_recipe(find_recipe(n)) for n in args['recipes'] or recipes}
+        table = recipe_table(chosen).to_string()
+        for n,r in chosen.items():
+            print(f'{n}: ' + '; '.join(filter(None, (r.origin, r.reported))))
         print(f'\n{table}')
 
 # %% ../nbs/27_cli.ipynb #51424c7a
