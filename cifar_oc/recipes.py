@@ -140,7 +140,7 @@ class _Cycle:
     shape:str = checked('cos', one_of(('cos','linear'))) # or 'linear'
     # share of the cycle before the peak: epoch 5 of 24
     pct_start:float = checked(5/24, between_0_and_1)
-    run_share:float = checked(1., share_above_0)             # share of the cycle that is run
+    run_share:float = checked(1., share_above_0)         # share of the cycle that is run
     # momentum (Adam's β₁) at the start, the peak and the end of the cycle
     moms:tuple = checked((.95,.85,.95), momenta)
 
