@@ -2,7 +2,10 @@
 from configparser import ConfigParser
 from setuptools import setup
 
+end = '_requirements'
 needs = ConfigParser()
 needs.read('settings.ini', encoding='utf-8')
-needs = needs['DEFAULT']
-setup(install_requires=needs['requirements'].split(), extras_require={'dev': needs['dev_requirements'].split()})
+needs = {k: v.split() for k,v in needs['DEFAULT'].items()}
+extras = {k.removesuffix(end): v for k,v in needs.items() if k.endswith(end)}
+extras['dev'] = [o for v in extras.values() for o in v] # developers need all extras, for the tests use them
+setup(install_requires=needs['requirements'], extras_require=extras)

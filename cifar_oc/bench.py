@@ -1,4 +1,4 @@
-"""Mean, spread and interval, side by side, in one run that can be stopped and gone on with
+"""Mean, spread and interval, side by side, in one call that can be interrupted and resumed
 
 Docs: https://cifar-oc.github.io/cifar_oc/bench.html.md"""
 
@@ -12,25 +12,28 @@ import shlex
 from itertools import chain
 from scipy import stats
 from fastai.vision.all import *
-from .onecycle import closed_figure
-from .recipes import *
-from .history import replace_file, replace_text
+from .config import *
 from .curves import *
-from .train import folder_name, new_config, read_config, resume, train
+from .files import json_text, replace_file, replace_text
+from .onecycle import closed_figure
+from .runs import *
+from .train import *
 
 # %% ../nbs/26_bench.ipynb #cecaedc0
 def mean_interval(xs) -> dict:
-    "n, mean, standard deviation and 95 % interval of `xs` by Student's t; the last two are NaN where n is 1"
+    "n, mean, standard deviation and 95 % interval by Student's t; NaN where one number has none"
     xs = np.asarray(xs, float)
-    n,mean,sd = len(xs),xs.mean(),xs.std(ddof=1) if len(xs) > 1 else np.nan
-    half = stats.t.ppf(.975, n-1)*sd/np.sqrt(n) if n > 1 else np.nan
+    n,mean = len(xs),xs.mean()
+    if n == 1: return dict(n=n, mean=mean, sd=np.nan, low=np.nan, high=np.nan)
+    sd = xs.std(ddof=1)
+    half = stats.t.ppf(.975, n-1)*sd/np.sqrt(n)
     return dict(n=n, mean=mean, sd=sd, low=mean-half, high=mean+half)
 
 # %% ../nbs/26_bench.ipynb #e761e508
 def accuracy_table(
-    runs,           # dicts with recipe, seed, accuracy (0 to 1) and seconds, as in the JSON that `bench` writes
+    runs,           # dicts with recipe, seed, accuracy (0 to 1) and seconds, as `bench` returns
 ) -> pd.DataFrame:  # a row a recipe, accuracies in percent
-    "Number of runs, mean, standard deviation, 95 % interval and extremes of the last epoch's accuracy, and the median of the seconds"
+    "Runs, mean, spread, 95 % interval and extremes of the last epoch's accuracy; median seconds"
     df = pd.DataFrame(runs)
     def row(acc, g):
         extremes = dict(lowest=acc.min(), highest=acc.max())
@@ -43,10 +46,13 @@ def paired_table(
     runs,           # as for `accuracy_table`
     base:str=None,  # recipe to compare the others with; the first if None
 ) -> pd.DataFrame:  # a row a recipe, in points of a percent
-    "Mean, standard deviation and 95 % interval of the difference to `base`, on the seeds that both have"
-    acc = 100*pd.DataFrame(runs).pivot_table(values='accuracy', index='seed', columns='recipe', sort=False)
+    "Mean, spread and 95 % interval of the difference to `base`, on the seeds that both have"
+    df = pd.DataFrame(runs)
+    acc = 100*df.pivot_table(values='accuracy', index='seed', columns='recipe', sort=False)
     base = base or acc.columns[0]
-    return pd.DataFrame({f'{k} - {base}': mean_interval(d) for k in acc if k != base and len(d := (acc[k] - acc[base]).dropna())}).T
+    differences = {k: (acc[k] - acc[base]).dropna() for k in acc if k != base}
+    rows = {f'{k} - {base}': mean_interval(d) for k,d in differences.items() if len(d)}
+    return pd.DataFrame(rows).T
 
 # %% ../nbs/26_bench.ipynb #dc76c17c
 def plot_accuracy(
@@ -76,36 +82,37 @@ def plot_accuracy(
     return ifnone(fig, axs)
 
 # %% ../nbs/26_bench.ipynb #276befc4
+def _decides(config):
+    "Every number that decides a run, but its pictures, and rates that were found"
+    found = 'data','fingerprint','vocab','lr_min','lr_max'  # given rates are in `numbers`
+    d = {k: v for k,v in config.to_dict().items() if k not in found}
+    return d.pop('numbers') | d
+
 def _check(folder, want):
     "Raises `ValueError` unless the run in `folder`, if there is one, is what `want` describes"
     if not folder.exists(): return
-    other = ('numbers','data','lr_min','lr_max')  # in `numbers` are the rates that were given
-    have,want = (o['numbers'] | {k:v for k,v in o.items() if k not in other}
-        for o in (read_config(folder), want))
+    have,want = _decides(Run(folder).config),_decides(want)
     wrong = [k for k,v in want.items() if have[k] != v]
     if not wrong: return
     said = ', '.join(f'{k} {have[k]!r}, not {want[k]!r}' for k in wrong[:3])
     raise ValueError(f'{folder} was made with {said}; give another folder for runs, or remove it')
 
-def _entry(name, folder):
-    "What the JSON says of the finished run in `folder`"
-    run = read_run(folder)
-    m,rates = run['metrics'],{k: run['config'][k] for k in ('lr_min','lr_max')}
+def _entry(name, run):
+    "What the JSON says of the finished `run`"
+    run.check_finished()
+    m,c = run.metrics,run.config
     said = {k: m[k] for k in ('seed','epochs','accuracy','seconds','tta','valid','n','precision')}
-    curve = [r['valid_accuracy'] for r in run['rows']]
-    said |= rates | dict(seconds=round(m['seconds'], 2), curve=curve)
-    return dict(recipe=name) | said, m
+    said |= dict(lr_min=c.lr_min, lr_max=c.lr_max, seconds=round(m['seconds'], 2))
+    return dict(recipe=name) | said | dict(curve=[r['valid_accuracy'] for r in run.history])
 
 # %% ../nbs/26_bench.ipynb #29bf4a4f
-def _write(out, command, entries):
-    "Write the JSON and the picture of what is finished"
-    runs,ms = zip(*entries)
+def _write(out, command, entries, ms):
+    "Write the JSON and the picture of what is finished; `ms` are the runs' metrics"
     def one(k): return ' and '.join(dict.fromkeys(m[k] for m in ms))
     made = dict(data=one('data'), machine=one('machine'), versions=ms[-1]['versions'])
-    replace_text(out, json_text(made | dict(command=command, runs=runs), indent=1))
-    fig = plot_accuracy(runs)
+    replace_text(out, json_text(made | dict(command=command, runs=entries), indent=1))
+    fig = plot_accuracy(entries)
     replace_file(out.with_suffix('.png'), lambda new: fig.savefig(new, dpi=100, format='png'))
-    return list(runs)
 
 def _command(recipes, seeds, source, valid, compile, **given):
     "The command line of these runs"
@@ -127,8 +134,14 @@ def _plan(recipes, seeds, runs, shared):
         for s in seeds for n,file,r in zip(names, files, recipes)]
 
 # %% ../nbs/26_bench.ipynb #094e9842
+def _run(folder, args):
+    "The finished run in `folder`, trained or resumed if need be"
+    if not folder.exists(): train(**args, out=folder, report=False)
+    elif not Run(folder).finished: resume(folder, report=False)
+    return Run(folder)
+
 def bench(
-    recipes=('course','best'), # as for `get_recipe`
+    recipes=('course','best'), # as for `find_recipe`
     seeds=(0,1,2),             # 0 to 2³²-1 each
     source=None,               # as for `train`
     epochs:int=None,           # as for `train`
@@ -139,19 +152,20 @@ def bench(
     out=None,                  # JSON file, and a PNG; results/accuracy/<recipes>.json if None
     compile:bool=False,        # as for `train`
 ) -> list:                     # the runs, as in the JSON
-    "Each of `recipes` on each of `seeds`, or on from where that was cut; raises what `train` raises"
+    "Each of `recipes` on each of `seeds`; given again, it resumes; raises what `train` raises"
     shared = dict(source=source, epochs=epochs, bs=bs, valid=valid)
     shared |= dict(precision=precision, compile=compile)
     files,todo = _plan(recipes, seeds, runs, shared)
     out = Path(out or f"results/accuracy/{'+'.join(files)}.json").expanduser()
     if out.suffix != '.json': raise ValueError(f'out is {out}; give a name that ends in .json')
-    for _,folder,args in todo: _check(folder, new_config(**args))
+    for _,folder,args in todo:
+        _check(folder, Config(**args | dict(recipe=find_recipe(args['recipe']))))
     out.parent.mkdir(parents=True, exist_ok=True)
-    command,entries = _command(recipes, seeds, **shared),[]
+    command,entries,metrics = _command(recipes, seeds, **shared),[],[]
     for i,(name,folder,args) in enumerate(todo):
         print(f'\n{name}, seed {args["seed"]}: run {i+1} of {len(todo)}', flush=True)
-        if not folder.exists(): train(**args, out=folder, report=False)
-        elif not (folder/'metrics.json').exists(): resume(folder, report=False)
-        entries.append(_entry(name, folder))
-        done = _write(out, command, entries)
-    return done
+        run = _run(folder, args)
+        entries.append(_entry(name, run))
+        metrics.append(run.metrics)
+        _write(out, command, entries, metrics)
+    return entries

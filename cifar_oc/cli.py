@@ -1,4 +1,4 @@
-"""`cifar-oc-train`: the whole job. `cifar-oc-report`: runs as pages. `cifar-oc-recipes` and `cifar-oc-bench`: recipes side by side
+"""Train a run, report, predict and export it, and set recipes side by side
 
 Docs: https://cifar-oc.github.io/cifar_oc/cli.html.md"""
 
@@ -9,11 +9,13 @@ __all__ = ['train_command', 'report_command', 'recipes_command', 'bench_command'
 
 # %% ../nbs/27_cli.ipynb #1a84c5a2
 import argparse, sys, warnings
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 # %% ../nbs/27_cli.ipynb #e250c6e9
 class _Parser(argparse.ArgumentParser):
-    "An `ArgumentParser` whose errors are one line, and whose output no encoding of the terminal stops"
+    "An `ArgumentParser` with errors of one line, and output that no terminal's encoding stops"
+    def __init__(self, prog, description):
+        super().__init__(prog, description=description, allow_abbrev=False)
     def error(self, message): self.exit(2, f'{self.prog}: {message}; see {self.prog} --help\n')
     def parse_args(self, *args, **kwargs):
         for stream in sys.stdout, sys.stderr:
@@ -24,29 +26,46 @@ def _valid(s): return s if s == 'test' else float(s)
 _valid.__name__ = "'test' or number"  # argparse names it in its message
 
 # %% ../nbs/27_cli.ipynb #51e3daca
+def _add_shared(arg):
+    "The options that `cifar-oc-train` and `cifar-oc-bench` share"
+    arg('--source', metavar='demo|PATH', help='demo pictures, or a folder or archive of CIFAR-10 '
+        '(default: $CIFAR_OC_DATA, else a download)')
+    arg('--epochs', type=int,
+        help="passes over the training pictures (default: the recipe's, mostly 24)")
+    arg('--bs', type=int,
+        help="pictures a batch (default: the recipe's, mostly 512; 64 for the demo)")
+    arg('--valid', type=_valid, default='test', metavar='test|SHARE',
+        help='validate on the test set, or on this share of the training pictures, as 0.1; '
+             'choose recipes on a share (default: test)')
+    arg('--precision', choices=('fp32','bf16','fp16'), help='what convolutions compute in '
+        '(default: $CIFAR_OC_PRECISION, else what this machine does best)')
+    arg('--compile', action='store_true',
+        help='compile the network first: pays on a GPU and in a long run')
+
 def _train_parser():
     "The options of `cifar-oc-train`: those of `train`, and --resume"
-    p = _Parser('cifar-oc-train', allow_abbrev=False, description='Train the course ResNet on CIFAR-10 with one cycle, its rates found by lr_find, and write a run folder.')
+    p = _Parser('cifar-oc-train', 'Train the course ResNet on CIFAR-10 with one cycle, its rates '
+        'found by lr_find, and write a run folder.')
     arg = p.add_argument
-    arg('--source', metavar='demo|PATH', help='demo pictures, or a folder or archive of CIFAR-10 (default: $CIFAR_OC_DATA, else a download)')
-    arg('--recipe', default='course', metavar='NAME|FILE', help="one of those that cifar-oc-recipes lists, or a run's config.json (default: course)")
-    arg('--epochs', type=int, help="passes over the training pictures (default: the recipe's, mostly 24)")
-    arg('--bs', type=int, help="pictures a batch (default: the recipe's, mostly 512; 64 for the demo)")
+    _add_shared(arg)
+    arg('--recipe', default='course', metavar='NAME|RUN',
+        help='one of those that cifar-oc-recipes lists, or a run folder (default: course)')
     arg('--lr_min', type=float, help="rate at the start (default: the recipe's, or found)")
     arg('--lr_max', type=float, help="rate at the peak (default: the recipe's, or found)")
-    arg('--valid', type=_valid, default='test', metavar='test|SHARE', help='validate on the test set, or on this share of the training pictures, as 0.1 (default: test)')
-    arg('--precision', choices=('fp32','bf16','fp16'), help='what convolutions compute in (default: $CIFAR_OC_PRECISION, else what this machine does best)')
-    arg('--seed', type=int, help='the same seed gives the same run (default: drawn, and written down)')
-    arg('--out', metavar='DIR', help='run folder, which must not exist (default: runs/<UTC time>-<recipe>)')
-    arg('--augment', choices=('batch','albumentations'), default='batch', help="the course's augmentation for a whole batch at once, or by Albumentations (default: batch)")
-    arg('--compile', action='store_true', help='compile the network first: pays on a GPU and in a long run')
-    arg('--resume', metavar='DIR', help='resume the interrupted run in DIR, from where it was begun if its source is a relative path; goes with no other option')
+    arg('--seed', type=int,
+        help='the same seed gives the same run (default: drawn, and written down)')
+    arg('--out', metavar='DIR',
+        help='run folder, which must not exist (default: runs/<UTC time>-<recipe>)')
+    arg('--augment', choices=('batch','albumentations'), help="the course's augmentation for a "
+        'whole batch at once, or by Albumentations (default: batch)')
+    arg('--resume', metavar='DIR', help='resume the interrupted run in DIR; goes with --source '
+        'alone, if the pictures are elsewhere now')
     return p
 
 # %% ../nbs/27_cli.ipynb #c58d5cd1
 @contextmanager
 def _warnings_in_one_line(prog):
-    "A warning is a line of the command; what fastai's import says of a new torch is no news to a user"
+    "A warning is a line of the command; fastai's own about a new torch is left out"
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', '.*torch.jit.script', FutureWarning)
         usual = warnings.showwarning
@@ -59,9 +78,10 @@ def _warnings_in_one_line(prog):
 # %% ../nbs/27_cli.ipynb #cbda8d39
 @contextmanager
 def _one_line(p, args):
-    "What goes wrong inside ends in one line and exit status 2 (130 when interrupted); no `args` may be empty"
+    "What goes wrong inside ends in one line and exit status 2, 130 when interrupted"
     for k,v in args.items():
-        if v == '' or isinstance(v, list) and '' in v: p.error(f'{k} is empty; give a value, or leave it out')
+        if v == '' or isinstance(v, list) and '' in v:
+            p.error(f'{k} is empty; give a value, or leave it out')
     try:
         with _warnings_in_one_line(p.prog):
             import matplotlib
@@ -77,48 +97,50 @@ def train_command():
     p = _train_parser()
     args = vars(p.parse_args())
     run = args.pop('resume')
-    if run and any(v != p.get_default(k) for k,v in args.items()): p.error('--resume goes with no other option')
+    if run and any(v != p.get_default(k) for k,v in args.items() if k != 'source'):
+        p.error('--resume goes with no other option than --source')
     with _one_line(p, args | dict(resume=run)):
         from cifar_oc.train import train, resume
-        resume(run) if run else train(**args)
+        resume(run, source=args['source']) if run else train(**args)
 
 # %% ../nbs/27_cli.ipynb #4a38831d
 def _report_parser():
     "The options of `cifar-oc-report`"
-    p = _Parser('cifar-oc-report', allow_abbrev=False, description='Write one finished run as report.html and report.md, or compare several in compare.html and compare.md.')
-    p.add_argument('runs', nargs='+', metavar='RUN', help='run folder that cifar-oc-train wrote; start where the run was begun, if its source is a relative path')
-    p.add_argument('--out', metavar='DIR', help='folder to write to (default: the run folder; for several runs, comparison)')
+    p = _Parser('cifar-oc-report', 'Write one finished run as report.html and README.md, '
+        'or compare several in compare.html and compare.md.')
+    p.add_argument('runs', nargs='+', metavar='RUN', help='run folder that cifar-oc-train wrote')
+    p.add_argument('--source', metavar='demo|PATH',
+        help="where one run's pictures are (default: where the run found them)")
+    p.add_argument('--out', metavar='DIR',
+        help='folder to write to (default: the run folder; for several runs, comparison)')
     return p
 
 def report_command():
     "The command `cifar-oc-report`; exit status 2 and one line for bad input, 130 when interrupted"
     p = _report_parser()
     args = vars(p.parse_args())
-    runs,out = args['runs'],args['out']
+    runs,source,out = args['runs'],args['source'],args['out']
+    if source and len(runs) > 1: p.error('--source goes with one run; leave it out')
     with _one_line(p, args):
-        if len(runs) > 1:
-            from cifar_oc.report import compare_runs
-            page = compare_runs(runs, out or 'comparison')
-        else:
-            from cifar_oc.train import load_run
-            learn = load_run(runs[0])
-            with nullcontext() if sys.stdout.isatty() else learn.no_bar(): page = learn.report(out)
+        from cifar_oc.report import Run, compare_runs
+        if len(runs) > 1: page = compare_runs(runs, out or 'comparison')
+        else: page = Run(runs[0]).report(out, source)
         print(f'wrote {page}')
 
 # %% ../nbs/27_cli.ipynb #343d143d
 def recipes_command():
     "The command `cifar-oc-recipes`; exit status 2 and one line for bad input"
-    p = _Parser('cifar-oc-recipes', allow_abbrev=False, description='Recipes side by side: where they come from, and every number in which they differ.')
-    p.add_argument('recipes', nargs='*', metavar='NAME|FILE', help="recipes, or config.json files of runs (default: all recipes)")
+    p = _Parser('cifar-oc-recipes', 'Recipes side by side: where they come from, and every number '
+        'in which they differ.')
+    p.add_argument('recipes', nargs='*', metavar='NAME|RUN',
+        help='recipes, or run folders (default: all recipes)')
     args = vars(p.parse_args())
     with _one_line(p, args):
-        from cifar_oc.recipes import get_recipe, recipe_table, recipes
-        from cifar_oc.runs import find_recipe
-        chosen = {n: get_recipe(find_recipe(n)) for n in args['recipes'] or recipes}
-        table = recipe_table(chosen).to_string()
-        for n,r in chosen.items():
-            print(f'{n}: ' + '; '.join(filter(None, (r.origin, r.reported))))
-        print(f'\n{table}')
+        from cifar_oc.runs import find_recipe, get_recipe, recipe_table, recipes
+        found = {n: get_recipe(find_recipe(n)) for n in args['recipes'] or recipes}
+        for name,r in found.items():
+            print(f'{name}:', '; '.join(o for o in (r.origin, r.reported) if o))
+        print(f'\n{recipe_table(found).to_string()}')
 
 # %% ../nbs/27_cli.ipynb #51424c7a
 def _list(of, kind):
@@ -129,18 +151,19 @@ def _list(of, kind):
 
 def _bench_parser():
     "The options of `cifar-oc-bench`"
-    p = _Parser('cifar-oc-bench', allow_abbrev=False, description='Train recipes on several seeds; print and write their accuracies with spread and interval. Given again, it resumes where it was interrupted.')
+    p = _Parser('cifar-oc-bench', 'Train recipes on several seeds; print and write their '
+        'accuracies with spread and interval. Given again, it resumes where it was interrupted.')
     arg = p.add_argument
-    arg('--recipes', type=_list(str, 'list of recipes'), default=['course','best'], metavar='A,B,...', help='as cifar-oc-recipes lists them, or config.json files (default: course,best)')
-    arg('--seeds', type=_list(int, 'list of whole numbers'), default=[0,1,2], metavar='N,N,...', help='one run of each recipe for each (default: 0,1,2)')
-    arg('--source', metavar='demo|PATH', help='as for cifar-oc-train')
-    arg('--epochs', type=int, help="as for cifar-oc-train")
-    arg('--bs', type=int, help="as for cifar-oc-train")
-    arg('--valid', type=_valid, default='test', metavar='test|SHARE', help='as for cifar-oc-train; choose recipes on a share, not on the test set')
-    arg('--precision', choices=('fp32','bf16','fp16'), help='as for cifar-oc-train')
-    arg('--compile', action='store_true', help='as for cifar-oc-train')
-    arg('--runs', default='runs/bench', metavar='DIR', help='folder of the run folders (default: runs/bench)')
-    arg('--out', metavar='FILE', help='JSON file to write, with a picture beside it (default: results/accuracy/<recipes>.json)')
+    arg('--recipes', type=_list(str, 'list of recipes'), default=['course','best'],
+        metavar='A,B,...', help='as cifar-oc-recipes lists them, or run folders '
+        '(default: course,best)')
+    arg('--seeds', type=_list(int, 'list of whole numbers'), default=[0,1,2], metavar='N,N,...',
+        help='one run of each recipe for each (default: 0,1,2)')
+    _add_shared(arg)
+    arg('--runs', default='runs/bench', metavar='DIR',
+        help='folder of the run folders (default: runs/bench)')
+    arg('--out', metavar='FILE', help='JSON file to write, with a picture beside it '
+        '(default: results/accuracy/<recipes>.json)')
     return p
 
 def bench_command():
@@ -150,5 +173,9 @@ def bench_command():
     with _one_line(p, args):
         from cifar_oc.bench import accuracy_table, bench, paired_table
         runs = bench(**args)
-        print(f'\naccuracy after the last epoch, %, without test-time augmentation\n{accuracy_table(runs).round(2).to_string()}')
-        if len(t := paired_table(runs)): print(f'\ndifference on the same seeds, points\n{t.round(2).to_string()}')
+        print('\naccuracy after the last epoch, %, without test-time augmentation')
+        print(accuracy_table(runs).round(2).to_string())
+        differences = paired_table(runs)
+        if len(differences):
+            print('\ndifference on the same seeds, points')
+            print(differences.round(2).to_string())

@@ -46,10 +46,12 @@ def test_metadata():
     dist = next(d for d in md.distributions(name='cifar_oc') if d.read_text('WHEEL'))  # not a build's leftovers
     needs = ConfigParser()
     needs.read(root/'settings.ini', encoding='utf-8')
-    extra = {o.partition(';')[0].strip() for o in dist.requires if 'extra' in o}
+    extras = {k.removesuffix('_requirements'): v.split() for k,v in needs['DEFAULT'].items() if k.endswith('_requirements')}
+    extras['dev'] = sum(extras.values(), []) # developers install all extras
     plain = {o for o in dist.requires if 'extra' not in o}
     assert plain == set(needs['DEFAULT']['requirements'].split())
-    assert extra == set(needs['DEFAULT']['dev_requirements'].split())
+    assert {'dev', 'export', 'hub', 'app'} <= extras.keys()
+    assert {o for o in dist.requires if 'extra' in o} == {f'{o}; extra == "{k}"' for k,v in extras.items() for o in v}
     assert dist.version == cifar_oc.__version__
     scripts = {o.name: o.value for o in dist.entry_points.select(group='console_scripts')}
-    assert scripts == {f'cifar-oc-{o}': f'cifar_oc.cli:{o}_command' for o in ('train', 'report', 'recipes', 'bench')}
+    assert scripts == {f'cifar-oc-{o}': f'cifar_oc.cli:{o}_command' for o in ('train', 'report', 'recipes', 'bench', 'predict', 'export')}
