@@ -18,7 +18,10 @@ from .curves import *
 from .interpret import *
 from .gradcam import *
 from .report import *
+from .compare import *
 from .train import *
+from .predict import *
+from .export import *
 from .bench import *
 
 globals().pop('A', None)  # fastai's HTML tag, which would hide `import albumentations as A`

@@ -5,7 +5,7 @@ from PIL import Image
 from conftest import finish, start
 
 options = '--source --epochs --bs --lr_min --lr_max --valid --precision --seed --out --resume'.split()
-heavy = {'torch', 'fastai', 'numpy', 'pandas', 'matplotlib', 'albumentations', 'cv2'}
+heavy = {'torch', 'fastai', 'numpy', 'pandas', 'matplotlib', 'albumentations', 'cv2', 'onnx', 'onnxscript'}
 
 def bad_sources(pictures, folder):
     "Data sets in `folder` that cannot be used."
@@ -102,7 +102,7 @@ def test_help():
     assert (status, err) == (0, '')
     assert [o for o in options if not re.search(rf'{o}\b', out)] == []
 
-@pytest.mark.parametrize('name,args', [('train', '--help'), ('train', '--colour red'), ('train', '--resume x --bs 4'), ('report', '--help'), ('report', '')])
+@pytest.mark.parametrize('name,args', [('train', '--help'), ('train', '--colour red'), ('train', '--resume x --bs 4'), ('report', '--help'), ('report', ''), ('predict', '--help'), ('predict', 'x'), ('export', '--help'), ('export', 'x --to y')])
 def test_light(name, args):
     "Nothing heavy is imported before it is needed: `--help` is quick because of it."
     code = (f'import sys; sys.argv = "cifar-oc-{name} {args}".split()\nfrom cifar_oc.cli import {name}_command\n'
