@@ -110,6 +110,7 @@ def save_config(self:Run, **changes):
     self.config = replace(self.config, **changes)
     replace_text(self.path/'config.json', json_text(self.config.to_dict()))
 
+# %% ../nbs/14_runs.ipynb #aa5926d2
 # what a run needs on another machine
 run_files = 'config.json','metrics.json','history.csv','lr_find.csv','model.safetensors'
 
