@@ -87,7 +87,8 @@ def _one_line(p, args):
             import matplotlib
             matplotlib.use('agg')
             yield
-    except (OSError, ValueError, ImportError) as e: p.exit(2, f"{p.prog}: {' '.join(str(e).split())}\n")
+    except (OSError, ValueError, ImportError) as e:
+        p.exit(2, f"{p.prog}: {' '.join(str(e).split())}\n")
     except KeyboardInterrupt:
         p.exit(130, f'\n{p.prog}: interrupted; resume a run with cifar-oc-train --resume DIR, '
                     'and cifar-oc-bench by giving it again\n')
