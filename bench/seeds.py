@@ -8,10 +8,10 @@ from common import *
 from step import macs, peak
 
 def one(args, seed, lrs, folder):
-    "Train with `seed`; the run's `config.json` and `metrics.json`"
+    "The `Run` of a training with `seed`"
     from cifar_oc.train import train
-    train(args.source or 'demo', epochs=args.epochs, bs=args.bs, lr_min=lrs[0], lr_max=lrs[1], precision=args.precision, seed=seed, out=folder, compile=args.compile)
-    return [json.loads((folder/f'{o}.json').read_text(encoding='utf-8')) for o in ('config', 'metrics')]
+    return train(args.source or 'demo', epochs=args.epochs, bs=args.bs, lr_min=lrs[0], lr_max=lrs[1],
+        precision=args.precision, seed=seed, out=folder, compile=args.compile).run
 
 def work(ds, epochs):
     "Floating-point operations of a run"
@@ -28,9 +28,9 @@ def main(args):
     lrs, metrics = ((1e-5, 1e-3) if args.quick else (None, None)), []
     with tempfile.TemporaryDirectory(prefix='bench') as tmp:
         for seed in args.seeds:
-            cfg, m = one(args, seed, lrs, Path(tmp)/str(seed))
-            lrs = cfg['lr_min'], cfg['lr_max']
-            metrics.append(m)
+            run = one(args, seed, lrs, Path(tmp)/str(seed))
+            lrs = run.config.lr_min, run.config.lr_max
+            metrics.append(run.metrics)
     seconds, m = [o['seconds'] for o in metrics], metrics[0]
     card, ds = default_device().type == 'cuda', load_cifar10(args.source or 'demo')
     figures = [figure('test accuracy', [100*o['accuracy'] for o in metrics], '%', seeds=args.seeds, each=[o['accuracy'] for o in metrics],
@@ -38,7 +38,7 @@ def main(args):
         figure('an epoch', [s/args.epochs for s in seconds], 's', None, 'lower'),
         figure(f'{args.epochs} epochs', seconds, 's', 10 if card and args.epochs == 24 and args.source else None, 'lower')]
     if card: figures.append(figure('share of the peak', [work(ds, args.epochs)/s/peak(default_device(), m['precision']) for s in seconds], ''))
-    report(args, figures, data=str(ds), setting=f"{m['precision']}, batch {cfg['bs']}, LRMIN {lrs[0]:.3g}, LRMAX {lrs[1]:.3g}, without test-time augmentation")
+    report(args, figures, data=str(ds), setting=f"{m['precision']}, batch {run.config.bs}, LRMIN {lrs[0]:.3g}, LRMAX {lrs[1]:.3g}, without test-time augmentation")
 
 p = parser(__doc__, rounds=False)
 p.add_argument('--seeds', type=seeds, default=[0, 1, 2], metavar='N,N,…', help='one run each (default: 0,1,2)')

@@ -18,6 +18,7 @@ from .curves import *
 from .interpret import *
 from .gradcam import *
 from .report import *
+from .compare import *
 from .train import *
 from .predict import *
 from .export import *

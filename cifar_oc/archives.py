@@ -144,6 +144,14 @@ def whole(path):
         raise ValueError(f'{path} is not a whole .tgz, .tar.gz, .tar.xz or .zip archive '
                          f'({type(e).__name__}); fetch it again') from e
 
+@contextmanager
+def writing(cache):
+    "An `OSError` inside says why nothing can be written to the folder `cache`."
+    try: yield
+    except OSError as e:
+        raise OSError(f'cannot write to the cache folder {cache} ({e.strerror or e}); make room '
+                      'there, or give another with `cache` or XDG_CACHE_HOME') from e
+
 def clean(name):
     "`name` in one line."
     return re.sub(r'[\0-\x1f\x7f-\x9f\u2028\u2029]', '?', name)

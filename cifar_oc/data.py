@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 from fastcore.xdg import xdg_cache_home
 from filelock import FileLock
 from tqdm import tqdm
-from .archives import crc32, file_md5, stamp
+from .archives import crc32, file_md5, stamp, writing
 from .checks import check_data, fingerprint_of
 from .sources import place, read_source
 
@@ -105,9 +105,9 @@ def load_arrays(folder):
 def write_arrays(folder, arrays, **facts):
     "Write `arrays`, and `meta.json` with their checksums and `facts`, into the new `folder`."
     folder.mkdir()
-    for k,v in arrays.items(): np.save(folder/k, v)
-    sums = {k: crc32(folder/f'{k}.npy') for k in arrays}
-    facts = dict(decoder=DECODER, arrays=sums, **facts)
+    for k,v in arrays.items():
+        with (folder/f'{k}.npy').open('x+b') as f: np.save(f, v)
+    facts |= dict(decoder=DECODER, arrays={k: crc32(folder/f'{k}.npy') for k in arrays})
     meta = dict(crc32=zlib.crc32(json.dumps(facts).encode()), facts=facts)
     (folder/'meta.json').write_text(json.dumps(meta), encoding='utf-8')
 
@@ -117,12 +117,14 @@ def save_arrays(folder, arrays, vocab, kind, note):
     with FileLock(cache/'.lock'):
         for o in cache.glob(f'{TMP}*'): shutil.rmtree(o, ignore_errors=True)
         if load_arrays(folder): return
-        with tempfile.TemporaryDirectory(dir=cache, prefix=TMP) as tmp:
-            write_arrays(Path(tmp)/'part', arrays, vocab=vocab, kind=kind, note=note)
+        new = cache/f'{TMP}{os.getpid()}'
+        try:
+            with writing(cache): write_arrays(new, arrays, vocab=vocab, kind=kind, note=note)
             shutil.rmtree(folder, ignore_errors=True)
-            try: (Path(tmp)/'part').rename(folder)
+            try: new.rename(folder)
             except OSError as e: # Windows keeps files that are open
                 raise OSError(f'{folder} is damaged and in use; end what uses it') from e
+        finally: shutil.rmtree(new, ignore_errors=True)
 
 # %% ../nbs/05_data.ipynb #eabeee68
 SOURCES = ( # url, bytes, md5
@@ -187,12 +189,9 @@ def cache_folder(cache):
 
 def writable(folder):
     "Make `folder` if it is missing; raise `OSError` if nothing can be written there."
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-    except OSError as e:
-        raise OSError(f'cannot write to the cache folder {folder}; '
-                      'give another with `cache` or XDG_CACHE_HOME') from e
 
 # %% ../nbs/05_data.ipynb #e738eb1e
 def download_cifar10(
@@ -209,7 +208,7 @@ def download_cifar10(
         try: fetch_once(url, file, *facts)
         except Exception as e: failed.append(f'{url}: {type(e).__name__}: {e}')
         else: return file
-    raise OSError(f'CIFAR-10 could not be downloaded ({"; ".join(failed)}); '
+    raise OSError(f'CIFAR-10 could not be downloaded to {folder} ({"; ".join(failed)}); '
                   'give a path as `source` or in CIFAR_OC_DATA, or `demo`')
 
 # %% ../nbs/05_data.ipynb #ad72cbfd

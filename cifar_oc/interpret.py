@@ -128,6 +128,26 @@ class CachedInterpretation(ClassificationInterpretation):
         return dict(y_true=self.targs, y_pred=self.preds.argmax(1), labels=range(len(self.vocab)),
             target_names=[str(v) for v in self.vocab], zero_division=0)
 
+# %% ../nbs/17_interpret.ipynb #5a277d6f
+def _closed(plot, *args, **kwargs):
+    "The figure that `plot` leaves open in pyplot, which then no longer holds it"
+    kept = plt.get_fignums()
+    try:
+        plot(*args, **kwargs)
+        return plt.gcf()
+    finally:
+        for n in set(plt.get_fignums()) - set(kept): plt.close(n)
+
+@patch
+def plot_confusion_matrix(self:CachedInterpretation, **kwargs):
+    "The figure of fastai's plot of that name, which takes `kwargs`"
+    return _closed(ClassificationInterpretation.plot_confusion_matrix, self, **kwargs)
+
+@patch
+def plot_top_losses(self:CachedInterpretation, k, **kwargs):
+    "The figure of fastai's plot of that name, which takes `k` and `kwargs`"
+    return _closed(Interpretation.plot_top_losses, self, k, **kwargs)
+
 # %% ../nbs/17_interpret.ipynb #69f58802
 @patch
 def classification_report(self:CachedInterpretation

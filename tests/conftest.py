@@ -1,11 +1,32 @@
 "Pictures, a cache and a command line that the tests share; nothing here reaches the network or the user's own cache."
 import os, subprocess, sys
+from collections import Counter
 import pytest
 from PIL import Image
 from cifar_oc.data import demo_cifar10
 
 os.environ.update(NO_ALBUMENTATIONS_UPDATE='1', MPLBACKEND='Agg', PYTHONUTF8='1')
 os.environ.pop('CIFAR_OC_DATA', None)
+
+figures = Counter()  # (fault, phase, 'tried' or 'survived'): how many, in test_faults.py
+notes = []          # lines for the summary
+
+def pytest_addoption(parser): parser.addoption('--slow', action='store_true', help='the tests marked slow too')
+
+def pytest_configure(config): config.addinivalue_line('markers', 'slow: takes minutes; runs with --slow only')
+
+def pytest_collection_modifyitems(config, items):
+    slow = [] if config.getoption('slow') else [o for o in items if o.get_closest_marker('slow')]
+    items[:] = [o for o in items if o not in slow]
+    config.hook.pytest_deselected(items=slow)
+
+def pytest_terminal_summary(terminalreporter):
+    "Faults tried and survived, a line a kind; `notes`."
+    for fault in dict.fromkeys(k[0] for k in figures):
+        tried,survived = ({k[1]: n for k,n in figures.items() if k[0] == fault and k[2] == o} for o in ('tried', 'survived'))
+        by_phase = ', '.join(f'{phase} {survived.get(phase, 0)} of {n}' for phase,n in tried.items())
+        terminalreporter.write_line(f'{fault}: {sum(survived.values())} of {sum(tried.values())} survived: {by_phase}')
+    for line in notes: terminalreporter.write_line(line)
 
 @pytest.fixture(scope='session', autouse=True)
 def cache(tmp_path_factory):

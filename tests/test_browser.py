@@ -180,7 +180,7 @@ def test_print(opened):
 
 def test_comparison(opened, tmp_path):
     import json
-    from cifar_oc.report import compare_runs
+    from cifar_oc.compare import compare_runs
     for i in range(2):
         (run := tmp_path/f'<b>{i}').mkdir()
         (run/'config.json').write_text(json.dumps(dict(recipe='course', epochs=1, bs=8, lr_min=1e-5, lr_max=1e-3, valid='test', seed=i, data='demo', precision='fp32')))
