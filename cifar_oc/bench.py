@@ -140,6 +140,7 @@ def _run(folder, args):
     elif not Run(folder).finished: resume(folder, report=False)
     return Run(folder)
 
+# %% ../nbs/26_bench.ipynb #fcad73a1
 def bench(
     recipes=('course','best'), # as for `find_recipe`
     seeds=(0,1,2),             # 0 to 2³²-1 each

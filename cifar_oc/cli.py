@@ -9,20 +9,10 @@ __all__ = ['train_command', 'report_command', 'recipes_command', 'bench_command'
            'app_command']
 
 # %% ../nbs/27_cli.ipynb #1a84c5a2
-import argparse, json, sys, warnings
-from contextlib import contextmanager
+import json
+from .shell import Parser, one_line
 
-# %% ../nbs/27_cli.ipynb #e250c6e9
-class _Parser(argparse.ArgumentParser):
-    "An `ArgumentParser` with errors of one line, and output that no terminal's encoding stops"
-    def __init__(self, prog, description):
-        super().__init__(prog, description=description, allow_abbrev=False)
-    def error(self, message): self.exit(2, f'{self.prog}: {message}; see {self.prog} --help\n')
-    def parse_args(self, *args, **kwargs):
-        for stream in sys.stdout, sys.stderr:
-            if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
-        return super().parse_args(*args, **kwargs)
-
+# %% ../nbs/27_cli.ipynb #dde918ac
 def _valid(s): return s if s == 'test' else float(s)
 _valid.__name__ = "'test' or number"  # argparse names it in its message
 
@@ -43,9 +33,10 @@ def _add_shared(arg):
     arg('--compile', action='store_true',
         help='compile the network first: pays on a GPU and in a long run')
 
+# %% ../nbs/27_cli.ipynb #50241ce6
 def _train_parser():
     "The options of `cifar-oc-train`: those of `train`, and --resume"
-    p = _Parser('cifar-oc-train', 'Train the course ResNet on CIFAR-10 with one cycle, its rates '
+    p = Parser('cifar-oc-train', 'Train the course ResNet on CIFAR-10 with one cycle, its rates '
         'found by lr_find, and write a run folder.')
     arg = p.add_argument
     _add_shared(arg)
@@ -63,37 +54,7 @@ def _train_parser():
         'alone, if the pictures are elsewhere now')
     return p
 
-# %% ../nbs/27_cli.ipynb #c58d5cd1
-@contextmanager
-def _warnings_in_one_line(prog):
-    "A warning is a line of the command; fastai's own about a new torch is left out"
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', '.*torch.jit.script', FutureWarning)
-        usual = warnings.showwarning
-        def show(message, category, *args, **kwargs):
-            if category is not UserWarning: return usual(message, category, *args, **kwargs)
-            print(f"{prog}: warning: {' '.join(str(message).split())}", file=sys.stderr)
-        warnings.showwarning = show
-        yield
-
-# %% ../nbs/27_cli.ipynb #cbda8d39
-@contextmanager
-def _one_line(p, args):
-    "What goes wrong inside ends in one line and exit status 2, 130 when interrupted"
-    for k,v in args.items():
-        if v == '' or isinstance(v, list) and '' in v:
-            p.error(f'{k} is empty; give a value, or leave it out')
-    try:
-        with _warnings_in_one_line(p.prog):
-            import matplotlib
-            matplotlib.use('agg')
-            yield
-    except (OSError, ValueError, ImportError) as e:
-        p.exit(2, f"{p.prog}: {' '.join(str(e).split())}\n")
-    except KeyboardInterrupt:
-        p.exit(130, f'\n{p.prog}: interrupted; resume a run with cifar-oc-train --resume DIR, '
-                    'and cifar-oc-bench by giving it again\n')
-
+# %% ../nbs/27_cli.ipynb #3d0c3762
 def train_command():
     "The command `cifar-oc-train`; exit status 2 and one line for bad input, 130 when interrupted"
     p = _train_parser()
@@ -101,14 +62,14 @@ def train_command():
     run = args.pop('resume')
     if run and any(v != p.get_default(k) for k,v in args.items() if k != 'source'):
         p.error('--resume goes with no other option than --source')
-    with _one_line(p, args | dict(resume=run)):
+    with one_line(p, args | dict(resume=run)):
         from cifar_oc.train import train, resume
         resume(run, source=args['source']) if run else train(**args)
 
 # %% ../nbs/27_cli.ipynb #4a38831d
 def _report_parser():
     "The options of `cifar-oc-report`"
-    p = _Parser('cifar-oc-report', 'Write one finished run as report.html and README.md, '
+    p = Parser('cifar-oc-report', 'Write one finished run as report.html and README.md, '
         'or compare several in compare.html and compare.md.')
     p.add_argument('runs', nargs='+', metavar='RUN', help='run folder that cifar-oc-train wrote')
     p.add_argument('--source', metavar='demo|PATH',
@@ -123,7 +84,7 @@ def report_command():
     args = vars(p.parse_args())
     runs,source,out = args['runs'],args['source'],args['out']
     if source and len(runs) > 1: p.error('--source goes with one run; leave it out')
-    with _one_line(p, args):
+    with one_line(p, args):
         if len(runs) > 1:
             from cifar_oc.compare import compare_runs
             page = compare_runs(runs, out or 'comparison')
@@ -135,12 +96,12 @@ def report_command():
 # %% ../nbs/27_cli.ipynb #343d143d
 def recipes_command():
     "The command `cifar-oc-recipes`; exit status 2 and one line for bad input"
-    p = _Parser('cifar-oc-recipes', 'Recipes side by side: where they come from, and every number '
+    p = Parser('cifar-oc-recipes', 'Recipes side by side: where they come from, and every number '
         'in which they differ.')
     p.add_argument('recipes', nargs='*', metavar='NAME|RUN',
         help='recipes, or run folders (default: all recipes)')
     args = vars(p.parse_args())
-    with _one_line(p, args):
+    with one_line(p, args):
         from cifar_oc.runs import find_recipe, get_recipe, recipe_table, recipes
         found = {n: get_recipe(find_recipe(n)) for n in args['recipes'] or recipes}
         for name,r in found.items():
@@ -154,9 +115,10 @@ def _list(of, kind):
     parse.__name__ = kind
     return parse
 
+# %% ../nbs/27_cli.ipynb #2028661b
 def _bench_parser():
     "The options of `cifar-oc-bench`"
-    p = _Parser('cifar-oc-bench', 'Train recipes on several seeds; print and write their '
+    p = Parser('cifar-oc-bench', 'Train recipes on several seeds; print and write their '
         'accuracies with spread and interval. Given again, it resumes where it was interrupted.')
     arg = p.add_argument
     arg('--recipes', type=_list(str, 'list of recipes'), default=['course','best'],
@@ -175,7 +137,7 @@ def bench_command():
     "The command `cifar-oc-bench`; exit status 2 and one line for bad input, 130 when interrupted"
     p = _bench_parser()
     args = vars(p.parse_args())
-    with _one_line(p, args):
+    with one_line(p, args):
         from cifar_oc.bench import accuracy_table, bench, paired_table
         runs = bench(**args)
         print('\naccuracy after the last epoch, %, without test-time augmentation')
@@ -188,7 +150,7 @@ def bench_command():
 # %% ../nbs/27_cli.ipynb #ffad30df
 def _predict_parser():
     "The options of `cifar-oc-predict`"
-    p = _Parser('cifar-oc-predict', 'Name pictures by a trained run: the three most probable '
+    p = Parser('cifar-oc-predict', 'Name pictures by a trained run: the three most probable '
         'classes of each.')
     arg = p.add_argument
     arg('run', metavar='RUN', help='run folder that cifar-oc-train wrote')
@@ -203,7 +165,7 @@ def predict_command():
     "The command `cifar-oc-predict`; exit status 2 and one line for bad input"
     p = _predict_parser()
     args = vars(p.parse_args())
-    with _one_line(p, args):
+    with one_line(p, args):
         from cifar_oc.predict import Run, save_figure, to_records, top_classes
         run,pictures = Run(args['run']),args['pictures']
         probs = run.probabilities(pictures)
@@ -214,7 +176,7 @@ def predict_command():
 # %% ../nbs/27_cli.ipynb #62b7f6ff
 def _export_parser():
     "The options of `cifar-oc-export`"
-    p = _Parser('cifar-oc-export', 'Write a trained run as one file that takes uint8 pictures '
+    p = Parser('cifar-oc-export', 'Write a trained run as one file that takes uint8 pictures '
         'of 32×32 pixels and gives probabilities.')
     arg = p.add_argument
     arg('run', metavar='RUN', help='run folder that cifar-oc-train wrote')
@@ -227,14 +189,14 @@ def export_command():
     "The command `cifar-oc-export`; exit status 2 and one line for bad input"
     p = _export_parser()
     args = vars(p.parse_args())
-    with _one_line(p, args):
+    with one_line(p, args):
         from cifar_oc.export import Run
         print('wrote', Run(args.pop('run')).export(**args))
 
 # %% ../nbs/27_cli.ipynb #883c69e0
 def _app_parser():
     "The options of `cifar-oc-app`"
-    p = _Parser('cifar-oc-app', 'Open a page that names pictures with the weights of a run, or '
+    p = Parser('cifar-oc-app', 'Open a page that names pictures with the weights of a run, or '
         'write it as a Hugging Face Space.')
     arg = p.add_argument
     arg('run', metavar='RUN', help='run folder with its weights')
@@ -249,7 +211,7 @@ def app_command():
     p = _app_parser()
     args = p.parse_args()
     if args.space and args.port is not None: p.error('--port does not go with --space')
-    with _one_line(p, vars(args)):
+    with one_line(p, vars(args)):
         from cifar_oc.app import serve, write_space
         from cifar_oc.runs import Run
         run = Run(args.run)

@@ -23,6 +23,7 @@ _left_out = {'source', 'seed', 'numbers', 'origin', 'reported', 'start_ratio', '
 def _kind(run):
     "All that a run is, as text, but its seed, its pictures, and rates that were found"
     config,found = run.config.to_dict(),run.lr_curve is not None and run.recipe.lr_max is None
+    config['cbs'] = ', '.join(config['cbs'])
     rates = {k: 'found' if found else f'{config[k]:.6g}' for k in ('lr_min','lr_max')}
     kind = dict.fromkeys(config) | config['numbers'] | config | rates
     kind |= dict(epochs_trained=len(run.history))

@@ -160,6 +160,7 @@ def _plot_row(axs, name, pic, cam, best):
     axs[2].invert_yaxis()
     axs[2].spines[['top','right','bottom']].set_visible(False)
 
+# %% ../nbs/23_predict.ipynb #fb6e2b55
 @patch
 def plot_predictions(self:Run,
     items,           # as `Run.predict` takes them

@@ -134,6 +134,7 @@ def _layers(learn):
 def _decides(run):
     "All that decides a run, and the versions that it ran with, as rows"
     config = run.config.to_dict()
+    config['cbs'] = ', '.join(config['cbs']) or None
     decides = config.pop('numbers') | config
     decides |= {f'version of {k}':v for k,v in run.metrics.get('versions', {}).items()}
     return [dict(name=k, value=str(v)) for k,v in decides.items() if v is not None]

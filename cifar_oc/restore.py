@@ -36,7 +36,7 @@ def model(self:Run) -> nn.Module: # on the CPU, evaluating
 
 # %% ../nbs/15_restore.ipynb #3c9020f2
 @patch
-def pictures(self:Run,
+def dataset(self:Run,
     source=None, # where they are now; the place where the run found them if None
 ) -> Cifar10:
     "The run's own pictures; raises `FileNotFoundError`, `ValueError` or `OSError`"
@@ -51,6 +51,7 @@ def pictures(self:Run,
         warnings.warn(f'{self.path}: pictures not verified, for no fingerprint of them is known')
     return ds
 
+# %% ../nbs/15_restore.ipynb #7e40337f
 def _check_pictures(c, ds):
     "Raises `ValueError` unless `ds` is what the run with the configuration `c` began with"
     found,want = ds.fingerprint,c.fingerprint
@@ -66,8 +67,8 @@ def _check_pictures(c, ds):
 def learner(self:Run,
     source=None, # where the run's pictures are now; where the run found them if None
 ) -> Learner:
-    "A `Learner` with the run's pictures and weights; raises what `pictures` and `model` raise"
-    learn = self.new_learner(self.pictures(source), _usable(self.config.precision))
+    "A `Learner` with the run's pictures and weights; raises what `dataset` and `model` raise"
+    learn = self.new_learner(self.dataset(source), _usable(self.config.precision))
     self.load_weights(learn.model)
     return learn
 

@@ -83,7 +83,7 @@ def _say_result(run):
 # %% ../nbs/22_train.ipynb #9183f3df
 def _begin(run, source):
     "The learner of `run`, which then knows its pictures"
-    ds,c = run.pictures(source),run.config
+    ds,c = run.dataset(source),run.config
     run.save_config(source=source or c.source, data=c.data or str(ds),
         fingerprint=ds.fingerprint, vocab=tuple(ds.vocab))
     return run.new_learner(ds)

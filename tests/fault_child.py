@@ -42,7 +42,7 @@ class Fault:
         if (phase, change) == (self.phase, self.change): os.kill(os.getpid(), self.signal)
 
 class Phases:
-    "Tells which phase begins, by `tell`, and lets `fault` happen; `changes` made to files below `root` are counted by phase."
+    "Tells which phase begins, by `tell`, but for those that an exception ends, and lets `fault` happen; `changes` made to files below `root` are counted by phase."
     def __init__(self, root, tell, fault):
         self.root,self.tell,self.fault = str(root),tell,fault
         self.stack,self.entries,self.changes = ['start'],{},{}
@@ -81,11 +81,11 @@ class Phases:
             if phase == 'validation' and self.stack[-1] != 'training': return f(*args, **kwargs)
             self.stack.append(phase)
             self.begin()
-            try: return f(*args, **kwargs)
-            finally:
-                self.stack.pop()
-                if phase == 'training': self.stack[0] = 'finish'
-                self.begin()
+            result = f(*args, **kwargs)
+            self.stack.pop()
+            if phase == 'training': self.stack[0] = 'finish'
+            self.begin()
+            return result
         g.phase = phase
         return g
 
@@ -107,6 +107,7 @@ def run(command, argv, root, sources, fault, report, out, err, tell):
     for fd,pipe in (1,out),(2,err): os.dup2(pipe.fileno(), fd)
     sys.stdout,sys.stderr = (open(fd, 'w', encoding='utf-8', closefd=False) for fd in (1,2))
     os.environ.update(XDG_CACHE_HOME=f'{root}/cache')
+    os.chdir(root)
     torch.set_num_threads(1)
     recipes.networks['small'] = partial(CustomResNet, width=4)
     recipes.recipes['small'] = recipes.Recipe(network='small', epochs=3, bs=8)

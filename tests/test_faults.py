@@ -185,7 +185,8 @@ def counted(fault, phase):
 
 def check_one_line(ended, status, *words):
     assert ended.status == status, ended.err
-    assert len(ended.err.strip().splitlines()) == 1 and ended.err.strip().startswith('cifar-oc-train: '), ended.err
+    lines = ended.err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith('cifar-oc-train: '), ended.err
     for o in words: assert str(o) in ended.err
 
 acts = [o for o in phases if o != 'validation'] # which writes nothing, and takes no time
@@ -207,7 +208,7 @@ def test_interrupt(phase, place, whole):
         place.check_whole()
         check_resumed(place, whole)
 
-@pytest.mark.parametrize('share', [.05, .5, .9])
+@pytest.mark.parametrize('share', [.05, .3, .6])
 def test_interrupt_import(share):
     "The process is a fresh one, for the others have imported all."
     code = 'print(flush=True); from cifar_oc.cli import train_command as f; f()'

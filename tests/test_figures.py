@@ -4,6 +4,7 @@ import matplotlib.figure, matplotlib.pyplot as plt
 import pytest
 from types import SimpleNamespace
 import cifar_oc.all as c
+import cifar_oc.predict
 
 def plots():
     "The public names `plot_*` of the package: functions, and verbs of its classes."
@@ -12,8 +13,14 @@ def plots():
     verbs = {f'{o.__name__}.{k}' for o in vars(c).values() if isinstance(o, type) for k,f in vars(o).items() if k.startswith('plot_') and ours(f)}
     return functions | verbs
 
+def some_run(folder):
+    "A run with weights as they are drawn."
+    run = c.Run.create(folder/'run', c.Config('demo', seed=0, precision='fp32', data='demo', vocab=tuple('abcdefghij')))
+    run.save_result(run.recipe.net(10), dict(accuracy=.1, loss=2.3, n=10))
+    return run
+
 @pytest.fixture(scope='module')
-def calls():
+def calls(tmp_path_factory):
     "A call of each plot by its name."
     c.set_seed(0)
     learn = c.cifar_learner(c.cifar_dls(c.demo_cifar10(n_train=32, n_test=32), bs=16), model=c.CustomResNet(width=4), precision='fp32')
@@ -24,6 +31,7 @@ def calls():
     return dict(plot_lrs=lambda: c.plot_lrs(lrs, 1/(1 + lrs), c.LRs(1e-4, 1e-2)), plot_one_cycle=lambda: c.plot_one_cycle(c.LRs(1e-4, 1e-2), 4, steps=10, pct_start=.25),
         plot_history=lambda: c.plot_history(rows), plot_runs=lambda: c.plot_runs(dict(a=rows, b=SimpleNamespace(history=rows))), plot_accuracy=lambda: c.plot_accuracy(runs)) | {
         f'CachedInterpretation.{k}': getattr(interp, k) for k in ('plot_errors','plot_grad_cam','plot_calibration','plot_confusion_matrix')} | {
+        'Run.plot_predictions': lambda: some_run(tmp_path_factory.mktemp('run')).plot_predictions(c.demo_cifar10(n_train=10, n_test=10).test_x[:2]),
         'CachedInterpretation.plot_top_losses': lambda: interp.plot_top_losses(4)}
 
 def test_no_plot_is_forgotten(calls): assert plots() == calls.keys()

@@ -86,7 +86,7 @@ def fetch(endpoint, home, *wanted):
     return said
 
 def test_from_hub(run, server, tmp_path):
-    "The files of the run come, and no others; again without the server, and for a folder that can only predict."
+    "The files of the run come, and no others, also where there is only what predicts; without the network what was fetched is there, and the rest is said."
     weights = run.model().fc.weight.abs().sum().item()
     Handler.asked.clear()
     (files,total,accuracy),(small,small_total,none),tagged = fetch(server, tmp_path, ('me/run', None), ('me/small', None), ('me/run', 'v1'))
@@ -94,7 +94,8 @@ def test_from_hub(run, server, tmp_path):
     assert small == ['config.json', 'model.safetensors'] and none is None
     assert (total, small_total, accuracy) == (weights, weights, .5)
     assert not [p for p in Handler.asked if p.endswith(('.py', '.pkl', '.new', '.md'))]
-    assert fetch('http://127.0.0.1:9', tmp_path, ('me/run', None)) == [[files, total, .5]]
+    again,said = fetch('http://127.0.0.1:9', tmp_path, ('me/run', None), ('me/none', None))  # nobody listens there
+    assert again == [files, total, .5] and said.startswith('OSError: me/none was not fetched') and len(said.splitlines()) == 1, said
 
 def test_no_run(server, tmp_path):
     "What is no run, or not there, is said in one line."
@@ -104,10 +105,6 @@ def test_no_run(server, tmp_path):
         ('me/harmed', None): 'does not hold the weights of this run'}
     for said,(name,says) in zip(fetch(server, tmp_path, *wanted), wanted.items()):
         assert says in said and len(said.splitlines()) == 1 and 'Traceback' not in said, (name, said)
-
-def test_no_network(tmp_path):
-    said, = fetch('http://127.0.0.1:9', tmp_path, ('me/run', None))
-    assert said.startswith('OSError: me/run was not fetched') and len(said.splitlines()) == 1, said
 
 @pytest.mark.parametrize('original', [True, False])
 def test_card_is_read(original, run, tmp_path):

@@ -2,6 +2,7 @@
 import csv, html, json, os, re, shlex, shutil, sys
 import pytest
 import safetensors.torch as st
+import yaml
 from conftest import finish, start, write_pictures
 
 env = lambda: os.environ | dict(OMP_NUM_THREADS='1')  # sums are the same in the same number of threads
@@ -30,7 +31,7 @@ def history(run):
     with (run/'history.csv').open() as f: return [{k: v for k,v in row.items() if k != 'seconds'} for row in csv.DictReader(f)]
 
 def test_page_says_what_the_run_says(run):
-    page,md,m = (run/'report.html').read_text('utf-8'),(run/'report.md').read_text('utf-8'),json.loads((run/'metrics.json').read_text('utf-8'))
+    page,md,m = (run/'report.html').read_text('utf-8'),(run/'README.md').read_text('utf-8'),json.loads((run/'metrics.json').read_text('utf-8'))
     for text in f"{m['accuracy']:.2%}", '20 test pictures', m['machine'], 'multiply adds', '37,748,736', m['data'], *m['versions'].values():
         assert text in html.unescape(page), text
         assert re.sub(r'(?<!\\)\\', '', md).count(text), text
@@ -53,7 +54,23 @@ def test_written_again(run, tmp_path, monkeypatch, capfd):
     assert {p.name for p in copy.iterdir()} == {p.name for p in run.iterdir()} and 'Confusion matrix' in (copy/'report.html').read_text('utf-8')
     before = state(copy)
     assert report(monkeypatch, capfd, copy, '--out', tmp_path/'there')[0] == 0
-    assert (tmp_path/'there/report.md').exists() and state(copy) == before
+    assert (tmp_path/'there/README.md').exists() and state(copy) == before
+
+def test_own_readme_is_kept(run, tmp_path, monkeypatch, capfd):
+    "A README.md of somebody else, as in a git repository, is not written over; one of ours is, where it lies."
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'README.md').write_text('# My project')
+    status,_,err = report(monkeypatch, capfd, run, '--out', '.')
+    assert status == 2 and 'README.md was not written by cifar_oc' in err and len(err.splitlines()) == 1, err
+    assert [p.name for p in tmp_path.iterdir()] == ['README.md'] and (tmp_path/'README.md').read_text() == '# My project'
+
+def test_card(run):
+    "The README of a run on other pictures is a model card that does not name CIFAR-10 as its data set."
+    head,text = (run/'README.md').read_text('utf-8').removeprefix('---\n').split('\n---\n', 1)
+    card,m = yaml.safe_load(head),json.loads((run/'metrics.json').read_text('utf-8'))
+    (result,) = card['model-index'][0]['results']
+    assert result['metrics'][0]['value'] == m['accuracy'] and result['dataset'] == dict(type='custom', name=m['data'], split='test')
+    assert 'datasets' not in card and 'not the original pictures of CIFAR-10' in text.replace('\\', '') and "Run.from_hub('NAME')" in text
 
 def test_several(run, tmp_path, monkeypatch, capfd):
     shutil.copytree(run, tmp_path/'other')
@@ -103,11 +120,11 @@ harms = { # what is done to a run folder, and what the line says of it
     'history of another run': (other_history, 'not those of the run'),
     'configuration of another run': (lambda run: change(run, 'config.json', seed=4), 'config.json says seed 4, and metrics.json 3'),
     'broken configuration': (lambda run: (run/'config.json').write_text('{'), 'config.json'),
-    'broken metrics': (lambda run: (run/'metrics.json').write_text('[1]'), 'not those of a run'),
+    'broken metrics': (lambda run: (run/'metrics.json').write_text('[1]'), 'metrics.json is not the JSON of a run'),
     'metrics of another run': (lambda run: (run/'metrics.json').write_text(json.dumps(json.loads((run/'metrics.json').read_text('utf-8')) | dict(accuracy=2))), 'not those of the run'),
-    'source gone': (lambda run: (run/'config.json').write_text((run/'config.json').read_text('utf-8').replace('my pictures', 'nowhere')), 'nowhere does not exist'),
+    'source gone': (lambda run: change(run, 'config.json', source='nowhere'), 'nowhere does not exist'),
     'unreadable picture': (unreadable, '.png'),
-    'other data': (other_data, 'the data is now')}
+    'other data': (other_data, 'the pictures are now')}
 
 @pytest.mark.parametrize('harm,says', harms.values(), ids=harms)
 def test_bad_run(harm, says, run, tmp_path, monkeypatch, capfd):
@@ -158,7 +175,7 @@ def test_permissions(run):
     os.umask(umask)
     assert {f.name: f.stat().st_mode & 0o777 for f in run.iterdir()} == {f.name: 0o666 & ~umask for f in run.iterdir()}
 
-@pytest.mark.parametrize('args,says', [('', 'RUN'), ('x --colour red', '--colour'), ('x --out=', 'out is empty'), ('x y', 'x is no finished run'), ('{run} {run}', 'given twice'),
+@pytest.mark.parametrize('args,says', [('', 'RUN'), ('x --colour red', '--colour'), ('x --out=', 'out is empty'), ('x y', 'x is no run folder'), ('{run} {run}', 'given twice'),
     ('{run} --out {run}/config.json', 'cannot write')])
 def test_bad_arguments(args, says, run, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)

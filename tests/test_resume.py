@@ -40,7 +40,7 @@ def test_output(whole_output):
 
 def test_run_folder(whole):
     names = {p.name for p in whole[0].iterdir()}
-    assert {'config.json', 'history.csv', 'metrics.json', 'model.safetensors', 'report.html', 'report.md'} <= names
+    assert {'config.json', 'history.csv', 'metrics.json', 'model.safetensors', 'report.html', 'README.md'} <= names
     assert {Path(n).suffix for n in names} == {'.json', '.csv', '.safetensors', '.png', '.html', '.md'}
     rows,metrics,config = history(whole[0]),*(json.loads((whole[0]/f'{n}.json').read_text('utf-8')) for n in ('metrics', 'config'))
     assert list(rows[0]) == 'epoch train_loss train_accuracy valid_loss valid_accuracy lr'.split()
