@@ -186,8 +186,8 @@ def bench_command():
             print(differences.round(2).to_string())
 
 # %% ../nbs/27_cli.ipynb #ffad30df
-def _predict_parser():
-    "The options of `cifar-oc-predict`"
+def predict_command():
+    "The command `cifar-oc-predict`; exit status 2 and one line for bad input"
     p = _Parser('cifar-oc-predict', 'Name pictures by a trained run: the three most probable '
         'classes of each.')
     arg = p.add_argument
@@ -197,11 +197,6 @@ def _predict_parser():
         'probabilities of all classes')
     arg('--plot', metavar='FILE',
         help='draw the first 24 pictures with Grad-CAM and top classes, as .png, .pdf or .svg')
-    return p
-
-def predict_command():
-    "The command `cifar-oc-predict`; exit status 2 and one line for bad input"
-    p = _predict_parser()
     args = vars(p.parse_args())
     with _one_line(p, args):
         from cifar_oc.predict import Run, save_figure, to_records, top_classes
@@ -212,8 +207,8 @@ def predict_command():
         else: print(top_classes(probs).to_string(index=False, float_format='{:.1%}'.format))
 
 # %% ../nbs/27_cli.ipynb #62b7f6ff
-def _export_parser():
-    "The options of `cifar-oc-export`"
+def export_command():
+    "The command `cifar-oc-export`; exit status 2 and one line for bad input"
     p = _Parser('cifar-oc-export', 'Write a trained run as one file that takes uint8 pictures '
         'of 32×32 pixels and gives probabilities.')
     arg = p.add_argument
@@ -221,11 +216,6 @@ def _export_parser():
     arg('--to', choices=('onnx','torch'), default='onnx',
         help='ONNX, or a .pt2 of torch.export (default: onnx)')
     arg('--out', metavar='FILE', help='file to write (default: RUN.onnx or RUN.pt2)')
-    return p
-
-def export_command():
-    "The command `cifar-oc-export`; exit status 2 and one line for bad input"
-    p = _export_parser()
     args = vars(p.parse_args())
     with _one_line(p, args):
         from cifar_oc.export import Run

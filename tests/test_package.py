@@ -54,4 +54,4 @@ def test_metadata():
     assert {o for o in dist.requires if 'extra' in o} == {f'{o}; extra == "{k}"' for k,v in extras.items() for o in v}
     assert dist.version == cifar_oc.__version__
     scripts = {o.name: o.value for o in dist.entry_points.select(group='console_scripts')}
-    assert scripts == {f'cifar-oc-{o}': f'cifar_oc.cli:{o}_command' for o in ('train', 'report', 'recipes', 'bench', 'predict', 'export')}
+    assert scripts == {f'cifar-oc-{o}': f'cifar_oc.cli:{o}_command' for o in ('train', 'report', 'recipes', 'bench', 'predict', 'export', 'app')}
