@@ -160,7 +160,7 @@ def one(args, ds, recipe, tweak, seed):
 def main(args):
     import torch
     from cifar_oc.bench import accuracy_table, paired_table
-    from cifar_oc.history import replace_text
+    from cifar_oc.files import replace_text
     torch.set_num_threads(args.threads or torch.get_num_threads())
     if args.quick: args.source, args.pictures, args.epochs, args.bs, args.width, args.seeds = 'demo', 64, 1, 16, 8, args.seeds[:1]
     every = variations(args.study)

@@ -7,7 +7,7 @@ Docs: https://cifar-oc.github.io/cifar_oc/app.html.md"""
 # %% auto #0
 __all__ = ['cam_layers', 'explain', 'Mistakes', 'find_mistakes', 'read_mistakes', 'demo', 'serve', 'write_space']
 
-# %% ../nbs/25_app.ipynb #f87984dd
+# %% ../nbs/25_app.ipynb #2108239a
 import base64, html, io, json, os, platform, time, warnings
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +22,7 @@ from .interpret import *
 from .gradcam import *
 from .predict import *
 
-# %% ../nbs/25_app.ipynb #29a0514c
+# %% ../nbs/25_app.ipynb #c2fe3f79
 def cam_layers(
     net:Predictor, # of a run
 ) -> tuple:        # names of layers in the order of the network, and the one of `map_layer`
@@ -48,7 +48,7 @@ def explain(
     overlay = overlay_maps(big[None], maps)[0]
     return ((1 - opacity)*big + opacity*overlay).round().astype(np.uint8)
 
-# %% ../nbs/25_app.ipynb #2036eb5a
+# %% ../nbs/25_app.ipynb #469e3117
 def _png(pic):
     "The bytes of a PNG file of H×W×3 uint8"
     Image.fromarray(pic).save(f := io.BytesIO(), 'png')
@@ -112,7 +112,7 @@ def read_mistakes(
     except Exception as e: raise ValueError(
         f'{file} and its PNG are damaged ({e}); write the Space again') from e
 
-# %% ../nbs/25_app.ipynb #326add1a
+# %% ../nbs/25_app.ipynb #a43daabe
 def _gradio():
     "The package Gradio, told to report nothing; raises `ImportError`"
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
@@ -138,7 +138,7 @@ def _picture_input(gr):
     image.preprocess = lambda o: o and o.path
     return image
 
-# %% ../nbs/25_app.ipynb #e4c05666
+# %% ../nbs/25_app.ipynb #088327c4
 def _classes_tab(gr, net, names):
     "The tab where a picture is named"
     layers,default = cam_layers(net)
@@ -152,10 +152,10 @@ def _classes_tab(gr, net, names):
         except (OSError, ValueError) as e:
             raise gr.Error(_line(e, file), duration=None, print_exception=False) from None
     with gr.Tab('Name a picture'), gr.Row():
+        with gr.Column(min_width=280): file = _picture_input(gr)
         with gr.Column(min_width=280):
-            file = _picture_input(gr)
+            bars = gr.Label(label='Classes')
             k = gr.Slider(1, len(names), min(5, len(names)), step=1, label='Classes shown')
-        with gr.Column(min_width=280): bars = gr.Label(label='Classes', show_heading=True)
         with gr.Column(min_width=280):
             view = gr.Image(label='Grad-CAM', format='png', interactive=False, height=320,
                 buttons=['download','fullscreen'], alt_text='Grad-CAM over the picture')
@@ -164,7 +164,7 @@ def _classes_tab(gr, net, names):
     inputs = [file, k, opacity, layer]
     gr.on([o.change for o in inputs], look, inputs, [bars, view], trigger_mode='always_last')
 
-# %% ../nbs/25_app.ipynb #2aba6637
+# %% ../nbs/25_app.ipynb #9b1dd01a
 def _mistakes_tab(gr, find):
     "The tab with the misclassified pictures, which are looked for when it is opened"
     find = cache(find)
@@ -188,7 +188,7 @@ def demo(
         _mistakes_tab(gr, partial(mistakes, run))
     return page
 
-# %% ../nbs/25_app.ipynb #e2f62655
+# %% ../nbs/25_app.ipynb #986d96ab
 def serve(
     run:Run,       # with weights
     port:int=None, # of the page's address, 1 to 65535; a free one from 7860 if None
@@ -208,7 +208,7 @@ def serve(
     except KeyboardInterrupt: print('closed')
     finally: page.close(verbose=False)
 
-# %% ../nbs/25_app.ipynb #af2c8dcf
+# %% ../nbs/25_app.ipynb #4b2a97f9
 _app = """\
 "The page of the run in this folder"
 from pathlib import Path

@@ -68,7 +68,7 @@ def text(v):
 def flag(v):
     if type(v) is not bool: return 'True or False'
 
-def whole(lo, hi):
+def integer(lo, hi):
     def check(v):
         if not (type(v) is int and lo <= v <= hi): return f'a whole number from {lo} to {hi}'
     return check
@@ -90,7 +90,7 @@ def or_none(some):
 
 # %% ../nbs/11_recipes.ipynb #f223d75d
 stats = three(between_0_and_1, 'numbers between 0 and 1')
-colour = three(whole(0, 255), 'whole numbers from 0 to 255')
+colour = three(integer(0, 255), 'whole numbers from 0 to 255')
 momenta = three(share_below_1, 'numbers from 0 to below 1')
 
 # %% ../nbs/11_recipes.ipynb #0d21738f
@@ -99,11 +99,11 @@ class _Pictures:
     mean:tuple = checked(tuple(cifar_stats[0]), stats) # of the channels, 0 to 1: what is subtracted
     std:tuple = checked(tuple(cifar_stats[1]), stats)  # and what is divided by
     aug:str = checked('course', one_of(augs)) # one of `augs`; the rest are numbers of 'course'
-    pad:int = checked(4, whole(0, 31))        # pixels on each side before the crop
+    pad:int = checked(4, integer(0, 31))      # pixels on each side before the crop
     # their colour, 3 bytes; the picture reflected if None
     pad_fill:tuple = checked(None, or_none(colour))
     flip_p:float = checked(.5, share)         # probability of a horizontal flip
-    hole:int = checked(8, whole(1, 32))       # side of the CutOut square, in pixels
+    hole:int = checked(8, integer(1, 32))     # side of the CutOut square, in pixels
     hole_p:float = checked(1., share)         # probability of a hole
     fill:tuple = checked(fill_mean, colour)   # its colour, 3 bytes
 
@@ -128,10 +128,10 @@ class _Steps:
 # %% ../nbs/11_recipes.ipynb #d68a9a5f
 @dataclass(frozen=True)
 class _Cycle:
-    epochs:int = checked(24, whole(1, 10**6)) # passes over the training pictures
-    bs:int = checked(512, whole(2, 10**6))    # pictures a batch
+    epochs:int = checked(24, integer(1, 10**6)) # passes over the training pictures
+    bs:int = checked(512, integer(2, 10**6))    # pictures a batch
     # the same for the demo pictures, which would fill less than two batches of 512
-    bs_demo:int = checked(64, whole(2, 10**6))
+    bs_demo:int = checked(64, integer(2, 10**6))
     lr_max:float = checked(None, or_none(positive)) # rate at the peak; found by `find_lrs` if None
     # rate at the start ÷ `lr_max`; found, with `lr_max`, if None
     start_ratio:float = checked(None, or_none(between_0_and_1))
@@ -140,7 +140,7 @@ class _Cycle:
     shape:str = checked('cos', one_of(('cos','linear'))) # or 'linear'
     # share of the cycle before the peak: epoch 5 of 24
     pct_start:float = checked(5/24, between_0_and_1)
-    run_share:float = checked(1., share_above_0)          # share of the cycle that is run
+    run_share:float = checked(1., share_above_0)         # share of the cycle that is run
     # momentum (Adam's β₁) at the start, the peak and the end of the cycle
     moms:tuple = checked((.95,.85,.95), momenta)
 
