@@ -208,23 +208,22 @@ def test_interrupt(phase, place, whole):
         place.check_whole()
         check_resumed(place, whole)
 
-def test_interrupt_import():
-    "The processes are fresh ones, for the others have imported all."
-    code = 'print(flush=True); from cifar_oc.cli import train_command as f; f()'
-    def begin():
-        process = subprocess.Popen([sys.executable, '-c', code, '--resume', 'none'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        process.stdout.readline()
-        return process, time.monotonic()
-    process,start = begin()
-    assert finish(process)[0] == 2
-    seconds = time.monotonic() - start
-    for share in .1, .3, .6:
-        process,_ = begin()
-        time.sleep(share*seconds)
-        process.send_signal(signal.SIGINT)
-        with counted('Ctrl-C', 'import'):
-            status,out,err = finish(process)
-            check_one_line(Ended(status, out, err, []), 130, 'interrupted')
+interrupting = """
+import itertools, os, signal, sys
+from cifar_oc.cli import train_command
+count = itertools.count()
+def hook(event, args):
+    if event == 'import' and next(count) == {nth}: os.kill(os.getpid(), signal.SIGINT)
+sys.addaudithook(hook)
+train_command()
+"""
+
+@pytest.mark.parametrize('nth', [100, 1000, 3000])
+def test_interrupt_import(nth):
+    "While the `nth` module is imported, of some 4,700; the process is a fresh one, for the others have imported all."
+    cmd = [sys.executable, '-c', interrupting.format(nth=nth), '--resume', 'none']
+    status,out,err = finish(subprocess.Popen(cmd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    with counted('Ctrl-C', 'import'): check_one_line(Ended(status, out, err, []), 130, 'interrupted')
 
 writing = [o for o in acts if o not in ('find_lrs', 'training')]  # the phases that write files, by themselves
 
