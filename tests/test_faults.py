@@ -113,9 +113,9 @@ class Place:
         return self.history(), {k: v for k,v in metrics.items() if k != 'seconds'}, config
 
     def files(self):
-        "Names of all files and folders, but for those in the cache that say when another was checked, and locks there."
+        "Names of all files and folders, but for those in the cache that say when another was checked, and locks, which nobody holds."
         names = {str(o.relative_to(self.root)) for o in self.root.rglob('*')}
-        return {o for o in names if not re.fullmatch(r'cache/.*(/[0-9a-f]{32}/[0-9a-f]{32}|\.checked|\.lock)', o)}
+        return {o for o in names if not re.fullmatch(r'cache/.*(/[0-9a-f]{32}/[0-9a-f]{32}|\.checked|\.lock)|runs/run/\.lock', o)}
 
     def check_whole(self):
         "Every file that has its last name is whole."
