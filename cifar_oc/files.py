@@ -11,7 +11,7 @@ __all__ = []
 import hashlib, json, os, shutil
 from contextlib import suppress
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from fastai.vision.all import *
 
 # %% ../nbs/00_files.ipynb #fbdb24b6
@@ -107,7 +107,7 @@ def save_state(
     "Write `o` to `path`, as `replace_file` does"
     tensors = {}
     meta = json.dumps(_flatten(o, tensors))
-    replace_file(path, lambda new: save_file(tensors, new, metadata={'json': meta}))
+    replace_file(path, lambda new: new.write_bytes(save(tensors, {'json': meta})))
 
 def load_state(path:Path):
     "What `save_state` wrote; raises `ValueError` where `path` is no such file"

@@ -15,6 +15,9 @@ from .learner import *
 from .loaders import *
 from .runs import *
 
+# %% ../nbs/15_restore.ipynb #c697a7b3
+warnings.filterwarnings('ignore', r'You are shadowing an attribute \(run\)')
+
 # %% ../nbs/15_restore.ipynb #169dae6b
 # how runs named the original pictures before they named their classes
 _old_cifar10 = 'fingerprint 194f91e7'

@@ -96,7 +96,7 @@ def create(cls:Run,
     if out.exists():
         raise FileExistsError(f'{out} exists, and a run is never written over; '
             'give another out, or resume it')
-    new = out.with_name(f'.{out.name}.{os.getpid()}')
+    new = out.with_name(f'.{out.name}.new')  # one that was killed is taken over
     try:
         write_files(new, {'config.json': json_text(config.to_dict())})
         new.rename(out)
@@ -178,7 +178,8 @@ def _save_history(self:Run, rows):
 def save_result(self:Run, model:nn.Module, metrics:dict):
     "Write the weights, and `metrics` with their sha256; raises `OSError`"
     weights = self.path/'model.safetensors'
-    replace_file(weights, lambda new: st.save_model(model, str(new)))
+    state = {k: v.contiguous() for k,v in model.state_dict().items()}
+    replace_file(weights, lambda new: new.write_bytes(st.save(state)))
     sha256 = file_sha256(weights)
     replace_text(self.path/'metrics.json', json_text(metrics | dict(sha256=sha256)))
 
@@ -190,7 +191,8 @@ def close(self:Run):
 @patch
 def discard(self:Run):
     "Remove the folder of a run that has no checkpoint, for it has nothing to resume"
-    if not (self.path/'checkpoint.safetensors').exists(): shutil.rmtree(self.path)
+    if not (self.path/'checkpoint.safetensors').exists():
+        shutil.rmtree(self.path, ignore_errors=True)
 
 @patch
 def check_finished(self:Run):
