@@ -42,7 +42,7 @@ class Fault:
         if (phase, change) == (self.phase, self.change): os.kill(os.getpid(), self.signal)
 
 class Phases:
-    "Tells which phase begins, by `tell`, but for those that an exception ends, and lets `fault` happen; `changes` made to files below `root` are counted by phase."
+    "Says by `tell` which phase begins, and lets `fault` happen; counts the changes to files below `root` by phase."
     def __init__(self, root, tell, fault):
         self.root,self.tell,self.fault = str(root),tell,fault
         self.stack,self.entries,self.changes = ['start'],{},{}
