@@ -43,6 +43,7 @@ def _plot_parts(df, what, fmt, ax):
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend()
 
+# %% ../nbs/16_curves.ipynb #594c3ba4
 def plot_history(
     run,      # a `Run`, or a dict an epoch, as `Run.history` and `History.rows`
     axs=None, # `Axes` for loss, accuracy and seconds; a new figure if None

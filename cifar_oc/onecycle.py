@@ -33,7 +33,6 @@ def smooth_losses(
     smooth = gaussian_filter1d(np.log(losses[:n]), max(1, len(losses)/50), mode='nearest')
     return np.append(np.exp(smooth), np.full(len(losses) - n, np.inf))
 
-# %% ../nbs/10_onecycle.ipynb #ce061517
 def _valley(losses, low):
     "First and last index of the valley: around `low`, within 15 % of the fall of it"
     fall = losses[:low+1].max() - losses[low]
@@ -41,6 +40,7 @@ def _valley(losses, low):
     k = outside.searchsorted(low)
     return outside[k-1] + 1, (outside[k] if k < len(outside) else len(losses)) - 1
 
+# %% ../nbs/10_onecycle.ipynb #ce061517
 def _lowest(lrs, losses):
     "Index of the lowest loss of the first valley, tenfold above the first rate or more"
     losses,start = np.where(lrs < 10*lrs[0], np.inf, losses), np.median(losses[:10])

@@ -173,14 +173,14 @@ def test_number_of_classes(opened, files):
         expect(page.locator('.confidence-set')).to_have_count(k)
 
 def test_opacity_and_layer(opened, run, files):
-    from cifar_oc.app import cam_layers, explain
+    from cifar_oc.app import cam_layers, cam_over
     from cifar_oc.pictures import to_picture
     page,net,pic = opened(), run.predictor(), to_picture(files['turned.jpg'])
     layers,default = cam_layers(net)
     give(page, files['turned.jpg'])
     assert page.get_by_label('Layer of Grad-CAM').input_value() == default
     def shows(layer, opacity):
-        want = explain(net, pic, layer, opacity).astype(int)
+        want = cam_over(net, pic, layer, opacity).astype(int)
         for _ in range(50):
             if np.abs(overlay(page) - want).max() <= 2: return True
             page.wait_for_timeout(100)
