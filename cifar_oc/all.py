@@ -17,6 +17,7 @@ from .history import *
 from .curves import *
 from .interpret import *
 from .gradcam import *
+from .hub import *
 from .report import *
 from .compare import *
 from .train import *

@@ -64,13 +64,11 @@ def check_readme(
         'give another out, or move that file away')
 
 # %% ../nbs/20_hub.ipynb #a36cadc6
-_files = ['config.json', 'metrics.json', 'history.csv', 'lr_find.csv', 'model.safetensors']
-
 def _fetch(name, revision):
     "The folder with what `huggingface_hub` fetched; raises `OSError` or `ValueError`"
     from huggingface_hub import errors, snapshot_download
     at = f' at revision {revision!r}' if revision else ''
-    try: return snapshot_download(name, revision=revision, allow_patterns=_files)
+    try: return snapshot_download(name, revision=revision, allow_patterns=list(run_files))
     except errors.HFValidationError:
         raise ValueError(f"{name!r} is no repository's name; give it as user/name") from None
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as e:

@@ -202,6 +202,8 @@ def check_finished(self:Run):
             f'go on with cifar-oc-train --resume {self.path}')
     if not self.history:
         raise FileNotFoundError(f'{self.path} has no history.csv; bring that of the run back')
+    if self.config.lr_max is None:
+        raise ValueError(f'{self.path} has no rates in config.json; bring that of the run back')
 
 # %% ../nbs/14_runs.ipynb #f6b56b1c
 @patch
@@ -211,15 +213,15 @@ def load_weights(self:Run, model):
     if not weights.exists():
         raise FileNotFoundError(f'{self.path} has no weights; bring its model.safetensors back, '
             f'or go on with cifar-oc-train --resume {self.path}')
-    if not want:
-        warnings.warn(f'{weights}: weights not verified, for no sha256 of them is known')
-    elif (found := file_sha256(weights)) != want:
+    if want and (found := file_sha256(weights)) != want:
         raise ValueError(f'{weights} does not hold the weights of this run: its sha256 is '
             f'{found[:12]}…, and metrics.json says {want[:12]}…; bring back those of the run')
     try: st.load_model(model, weights)
     except (RuntimeError, SafetensorError) as e:
         raise ValueError(f'{weights} does not hold the weights of this network ({e}); '
             'bring back those of the run') from e
+    if not want:
+        warnings.warn(f'{weights}: weights not verified, for no sha256 of them is known')
 
 # %% ../nbs/14_runs.ipynb #3aa80db3
 def find_recipe(
