@@ -18,8 +18,8 @@ from .curves import *
 from .interpret import *
 from .gradcam import *
 from .hub import *
-from .report import *
 from .compare import *
+from .report import *
 from .train import *
 from .predict import *
 from .export import *

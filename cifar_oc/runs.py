@@ -33,7 +33,6 @@ class Run:
         self.config = _read_config(self.path/'config.json')
         if self.metrics and self.history: _check_same_run(self)
     def __repr__(self): return f'Run({str(self.path)!r})'
-    def __fspath__(self): return str(self.path)
     @property
     def recipe(self) -> Recipe: return self.config.numbers
     @property
@@ -135,6 +134,7 @@ def locked(self:Run):
     except Timeout:
         raise OSError(f'{self.path} is being trained by another process; '
             'wait for it, or stop it') from None
+    self.config = _read_config(self.path/'config.json')  # another may have trained meanwhile
     try: yield
     finally:
         with suppress(OSError): (self.path/'.lock').unlink()  # Windows keeps it until the release
