@@ -39,7 +39,9 @@ def to_picture(
     o,            # path, PIL image of any mode, or array or tensor of whole numbers from 0 to 255
 ) -> np.ndarray:  # 32×32×3 uint8
     "The middle square of a picture at 32×32 pixels; raises `FileNotFoundError` or `ValueError`"
-    if isinstance(o, Tensor): o = o.detach().cpu().as_subclass(Tensor).numpy()
+    if isinstance(o, Tensor):
+        o = o.detach().cpu().as_subclass(Tensor)
+        o = (o.float() if o.dtype == torch.bfloat16 else o).numpy()  # numpy has no bfloat16
     if not isinstance(o, (str,Path,Image.Image,np.ndarray)): raise ValueError(
         f'the picture is {type(o).__name__}; give a path, a PIL image, an array or a tensor')
     if isinstance(o, np.ndarray): o = _from_array(np.asarray(o))
