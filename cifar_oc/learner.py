@@ -129,7 +129,8 @@ class DecayWrapper(OptimWrapper):
         self.decay_all = decay_all
         self.set_hyper('wd', [h['wd'] for h in self.hypers])
     @property
-    def hypers(self): return super().hypers[::2]
+    def hypers(self):  # without options left to PyTorch, which loggers cannot write down
+        return [{k: v for k,v in h.items() if v is not None} for h in super().hypers[::2]]
     @property
     def param_lists(self):
         ps = [g['params'] for g in self.opt.param_groups]
