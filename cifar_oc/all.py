@@ -1,4 +1,4 @@
-"Everything that a notebook needs: all of `fastai.vision.all`, and every public name of this package"
+"Everything that a notebook needs: all of `fastai.vision.all`, and all public names of this package"
 from fastai.vision.all import *
 from .data import *
 from .augment import *

@@ -1,4 +1,4 @@
-"""Albumentations as a fastai `Transform`, the same for a whole batch at once, and draws that differ and repeat as they should
+"""Albumentations as a fastai `Transform`, and the same for a whole batch at once
 
 Docs: https://cifar-oc.github.io/cifar_oc/augment.html.md"""
 

@@ -1,4 +1,4 @@
-"""`learn.report()` writes all that there is to see of a run: a page to look into, and a README with pictures
+"""All that there is to see of a run: a page to look into, and a model card with pictures
 
 Docs: https://cifar-oc.github.io/cifar_oc/report.html.md"""
 
