@@ -15,9 +15,6 @@ from .learner import *
 from .loaders import *
 from .runs import *
 
-# %% ../nbs/17_restore.ipynb #c697a7b3
-warnings.filterwarnings('ignore', r'You are shadowing an attribute \(run\)')
-
 # %% ../nbs/17_restore.ipynb #169dae6b
 # how runs named the original pictures before they named their classes
 _old_cifar10 = 'fingerprint 194f91e7'
@@ -94,5 +91,7 @@ def new_learner(self:Run,
     set_seed(c.seed)
     dls = cifar_dls(ds, c.bs, c.valid, seed=c.seed, **r.loader_args(c.augment))
     learn = cifar_learner(dls, r, precision or c.precision, compile=c.compile)
+    # fastai's callbacks have a `run` of their own, and it would warn of each
+    warnings.filterwarnings('ignore', r'You are shadowing an attribute \(run\)')
     learn.run = self
     return learn

@@ -70,8 +70,9 @@ def test_killed_before_first_checkpoint(pictures, whole, tmp_path):
     process = begin(pictures, out := tmp_path/'run')
     wait_for((out/'config.json').exists, process)
     kill(process)
-    assert {p.name for p in out.iterdir()} == {'config.json', '.lock'}  # the lock's file stays, but nobody holds it
+    assert not {'checkpoint.safetensors', 'history.csv'} & {p.name for p in out.iterdir()}
     assert resume(out) == history(whole[0])
+    assert {p.name for p in out.iterdir()} == {p.name for p in whole[0].iterdir()}  # no lock, nothing half-written
 
 def test_killed_while_looking_for_rates(pictures, tmp_path):
     "Rates are found: one run is killed while it looks for them, one just after, and one not at all."
