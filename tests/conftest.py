@@ -1,5 +1,5 @@
 "Pictures, a cache and a command line that the tests share; nothing here reaches the network or the user's own cache."
-import os, subprocess, sys
+import os, shutil, subprocess, sys
 from collections import Counter
 import pytest
 from PIL import Image
@@ -54,3 +54,15 @@ def finish(process):
     "Exit status, stdout and stderr of `process`, once it has ended."
     out,err = process.communicate(timeout=600)
     return process.returncode, out, err
+
+@pytest.fixture(scope='module')
+def chromium():
+    "A browser without a window, for all tests of a module."
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as p:
+        own = p.chromium.executable_path
+        path = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', own))), None)
+        if not path: pytest.skip('no Chromium is installed: apt-get install chromium, or playwright install chromium')
+        browser = p.chromium.launch(executable_path=path, args=['--no-sandbox'])
+        yield browser
+        browser.close()

@@ -5,7 +5,7 @@ import numpy as np, pytest
 from PIL import Image
 from conftest import finish, start, write_pictures
 pytest.importorskip('gradio', reason="the page needs Gradio: pip install 'cifar_oc[app]'")
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 # a process with this beside it writes down what it asks of the network, and gets nothing
 offline = '''
@@ -86,16 +86,6 @@ def page_url(folder, guarded):
         assert finish(process)[:2] == (0, 'closed\n')
     finally: process.kill()
     assert not guarded[1].exists(), guarded[1].read_text()
-
-@pytest.fixture(scope='module')
-def chromium():
-    with sync_playwright() as p:
-        own = p.chromium.executable_path
-        path = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', own))), None)
-        if not path: pytest.skip('no Chromium is installed: apt-get install chromium, or playwright install chromium')
-        browser = p.chromium.launch(executable_path=path, args=['--no-sandbox'])
-        yield browser
-        browser.close()
 
 @pytest.fixture
 def opened(chromium, page_url):

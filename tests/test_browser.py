@@ -1,11 +1,10 @@
 "The report in a real browser: what it shows, what it answers to clicks and keys, and whether everyone can use it."
-import io, itertools, shutil
+import io, itertools
 from collections import OrderedDict
 from pathlib import Path
 import numpy as np, pytest
 from PIL import Image
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 hostile = '<script>alert(1)</script>'
 
@@ -26,16 +25,6 @@ def made(tmp_path_factory):
     from cifar_oc.interpret import CachedInterpretation
     learn,ds = small_learner()
     with learn.no_bar(): return learn.report(tmp_path_factory.mktemp('report'), n_cams=5), ds, CachedInterpretation.from_learner(learn)
-
-@pytest.fixture(scope='module')
-def chromium():
-    with sync_playwright() as p:
-        own = p.chromium.executable_path
-        path = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', own))), None)
-        if not path: pytest.skip('no Chromium is installed: apt-get install chromium, or playwright install chromium')
-        browser = p.chromium.launch(executable_path=path, args=['--no-sandbox'])
-        yield browser
-        browser.close()
 
 class Seen(list):
     "What a page should not do: messages, errors, dialogs, requests."
