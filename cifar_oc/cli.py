@@ -102,7 +102,7 @@ def recipes_command():
         help='recipes, or run folders (default: all recipes)')
     args = vars(p.parse_args())
     with one_line(p, args):
-        from cifar_oc.runs import find_recipe, get_recipe, recipe_table, recipes
+        from cifar_oc.config import find_recipe, get_recipe, recipe_table, recipes
         found = {n: get_recipe(find_recipe(n)) for n in args['recipes'] or recipes}
         for name,r in found.items():
             print(f'{name}:', '; '.join(o for o in (r.origin, r.reported) if o))

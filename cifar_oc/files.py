@@ -83,9 +83,10 @@ def file_sha256(path:Path) -> str:
 
 # %% ../nbs/00_files.ipynb #a1ae2720
 def _flatten(o, tensors):
-    "`o` as JSON-able data, its tensors moved to `tensors`"
+    "`o` as JSON-able data, its tensors copied to `tensors`"
     if isinstance(o, Tensor):
-        tensors[str(len(tensors))] = o.detach().cpu().contiguous()
+        copy = torch.empty(o.shape, dtype=o.dtype)
+        tensors[str(len(tensors))] = copy.copy_(o.detach())
         return {'tensor': len(tensors) - 1}
     if isinstance(o, dict): return {'dict': [[k, _flatten(v, tensors)] for k,v in o.items()]}
     if isinstance(o, (list,tuple,L)):
@@ -100,13 +101,19 @@ def _unflatten(o, tensors):
     return {'list':list, 'tuple':tuple}[kind](_unflatten(x, tensors) for x in v)
 
 # %% ../nbs/00_files.ipynb #f376a9e3
+def freeze(
+    o, # dicts, lists and tuples of tensors, numbers, strings and None
+):     # what `save_state` takes
+    "A copy of `o` in the computer's own memory, which what becomes of `o` does not change"
+    tensors = {}
+    return json.dumps(_flatten(o, tensors)),tensors
+
 def save_state(
-    o,         # dicts, lists and tuples of tensors, numbers, strings and None
+    frozen,    # from `freeze`
     path:Path, # file to write; an older one stays until the new one is whole
 ):
-    "Write `o` to `path`, as `replace_file` does"
-    tensors = {}
-    meta = json.dumps(_flatten(o, tensors))
+    "Write `frozen` to `path`, as `replace_file` does"
+    meta,tensors = frozen
     replace_file(path, lambda new: new.write_bytes(save(tensors, {'json': meta})))
 
 def load_state(path:Path):

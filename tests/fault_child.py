@@ -1,5 +1,5 @@
 "What test_faults.py forks: a command of cifar_oc with few pictures and a small network, and a fault in it."
-import os, resource, signal, sys, time
+import os, resource, signal, sys, threading, time
 from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
@@ -32,7 +32,6 @@ class Fault:
     def begin(self, phase, entry):
         if (phase, entry) != (self.phase, self.entry): return
         if self.size is not None:
-            signal.signal(signal.SIGXFSZ, signal.SIG_DFL if self.torn else signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, resource.RLIM_INFINITY))
         if self.folder: os.chmod(self.folder, 0o555)
@@ -45,14 +44,20 @@ class Phases:
     "Says by `tell` which phase begins, and lets `fault` happen; counts the changes to files below `root` by phase."
     def __init__(self, root, tell, fault):
         self.root,self.tell,self.fault = str(root),tell,fault
-        self.stack,self.entries,self.changes = ['start'],{},{}
+        self.main,self.stack,self.entries,self.changes = threading.get_ident(),['start'],{},{}
+        self.thread = []  # the phase of the thread that writes checkpoints
         for phase,names in functions.items():
             for name in names: self.wrap(phase, name)
         sys.addaudithook(self.audit)
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL if fault.torn else signal.SIG_IGN)  # here, for a thread may not
         self.begin()
 
+    def now(self):
+        "The stack of the thread that asks."
+        return self.stack if threading.get_ident() == self.main else self.thread
+
     def begin(self):
-        phase = self.stack[-1]
+        phase = self.now()[-1]
         self.entries[phase] = n = self.entries.get(phase, 0) + 1
         self.tell((phase, n, time.monotonic()))
         self.fault.begin(phase, n)
@@ -63,7 +68,7 @@ class Phases:
             if not args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT): return
         elif event not in changes: return
         if not any(isinstance(o, (str, Path)) and str(o).startswith(self.root) for o in args): return
-        phase = self.stack[-1]
+        phase = (self.now() or ['training'])[-1]
         self.changes[phase] = n = self.changes.get(phase, 0) + 1
         self.fault.at(phase, n)
 
@@ -78,13 +83,14 @@ class Phases:
     def told(self, phase, f):
         @wraps(f)
         def g(*args, **kwargs):
-            if phase == 'validation' and self.stack[-1] != 'training': return f(*args, **kwargs)
-            self.stack.append(phase)
+            stack = self.now()
+            if phase == 'validation' and stack[-1] != 'training': return f(*args, **kwargs)
+            stack.append(phase)
             self.begin()
             result = f(*args, **kwargs)
-            self.stack.pop()
-            if phase == 'training': self.stack[0] = 'finish'
-            self.begin()
+            stack.pop()
+            if phase == 'training': stack[0] = 'finish'
+            if stack: self.begin()
             return result
         g.phase = phase
         return g

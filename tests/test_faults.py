@@ -283,6 +283,8 @@ def test_lock(place, whole):
     process,out,err,told = place.start(*place.begin(), fault=Fault('training', fork=True))
     while told.recv()[:2] != ('checkpoint', 2): pass
     os.kill(process.pid, signal.SIGSTOP)
+    def states(): return {o.read_text().rpartition(') ')[2][0] for o in Path(f'/proc/{process.pid}/task').glob('*/stat')}
+    while states() != {'T'}: time.sleep(.01)  # each thread stops by itself
     before = content(place.run)
     with counted('two processes', 'training'):
         check_one_line(place.train(), 2, place.run, 'another process')
