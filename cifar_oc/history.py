@@ -54,7 +54,7 @@ class History(Callback):
         run:Run=None, # where to keep the history and a checkpoint; nowhere if None
         log=noop,     # called with each epoch's row
     ):
-        self.owner,self.log = run,log
+        self.owner,self.log,self.validated = run,log,None
         self.state = run.load_checkpoint() if run else None
         self.rows = self.state['rows'] if self.state else []
     def before_fit(self):
@@ -62,15 +62,19 @@ class History(Callback):
         if self.state: self._resume()
         self.state = None
     def before_epoch(self): self.sums,self.start = {},time.perf_counter()
+    def before_validate(self): self._note_weights()
     def after_batch(self):
         if not self.counts or not len(self.yb): return
         n,right = len(self.y),(self.pred.argmax(1) == self.y).sum()
         sums = torch.stack([self.loss.detach()*n, right, right.new_full((), n)]).as_subclass(Tensor)
         self.sums[self.training] = self.sums.get(self.training, 0) + sums
+        if not self.training: self.outputs.append((self.pred.detach(), self.y))
     def after_cancel_validate(self): self.sums.pop(False, None)
     def after_validate(self): self.sums['valid'] = self.sums.get(False)
     def after_epoch(self): self._keep()
     def after_cancel_fit(self): self._keep()
+    def after_fit(self):
+        if self.owner: self.owner.wait()  # for the last checkpoint
 
 # %% ../nbs/18_history.ipynb #09be011e
 @patch
@@ -93,3 +97,21 @@ def _keep(self:History):
     self.sums = {}
     if self.owner: self.owner.save_checkpoint(self.learn.run_state() | dict(rows=self.rows))
     self.log(self.rows[-1])
+
+# %% ../nbs/18_history.ipynb #8ef7c992
+@patch
+def _note_weights(self:History):
+    "Before a validation: keep its outputs, and a copy of the weights if it is the last"
+    self.outputs,is_last = [],self.epoch == self.n_epoch - 1
+    state = self.model.state_dict() if is_last else {}
+    self.validated = {k: t.clone() for k,t in state.items()}
+
+@patch
+def last_outputs(self:History,
+    model:nn.Module, # the network that was fitted
+):                   # N×c outputs and N labels, or None
+    "Outputs of the last epoch's validation, unless `model` holds other weights by now"
+    if not self.validated or not self.outputs: return
+    live = model.state_dict()
+    if not all(torch.equal(t, live[k]) for k,t in self.validated.items()): return
+    return tuple(torch.cat(o) for o in zip(*self.outputs))

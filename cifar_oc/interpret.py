@@ -86,12 +86,16 @@ def _unchanged(learn):
             learn.cbs = L(cbs)
             for m,training in modes: m.training = training
 
-def _predict(learn, dl, act=None, cbs=None):
-    "N×c log-probabilities and N labels of the pictures in `dl`; raises `ValueError`"
+def _outputs(learn, dl, cbs=None):
+    "Outputs and labels of the pictures in `dl`"
     loss = learn.loss_func
     learn.loss_func = lambda *_: torch.zeros(())  # it is not asked, for it may know no inference
     out,y = learn.get_preds(dl=dl, act=noop, cbs=cbs)
     learn.loss_func = loss
+    return out,y
+
+def _predict(learn, out, y, act=None):
+    "N×c log-probabilities of the outputs, and N labels; raises `ValueError`"
     if not isinstance(y, Tensor) or y.ndim != 1 or y.is_floating_point():
         raise ValueError(f'the labels are {_found(y)}; expected N whole numbers, a class a picture')
     return _log_probs(learn, out, act),y.as_subclass(Tensor).long()
@@ -105,11 +109,12 @@ class CachedInterpretation(ClassificationInterpretation):
         ds_idx:int=1,       # 0 for the training pictures, 1 for the validation pictures
         dl:DataLoader=None, # others instead
         act=None,           # makes N×c probabilities of the outputs; the numbers tell if None
+        outputs=None,       # of those pictures, with labels, if known; computed if None
     ):
         "`preds` N×c probabilities, `targs` labels, `losses` cross-entropies; raises `ValueError`"
         with _unchanged(learn):
             if dl is None: dl = learn.dls[ds_idx].new(shuffle=False, drop_last=False)
-            log_p,targs = _predict(learn, dl, act)
+            log_p,targs = _predict(learn, *to_cpu(outputs or _outputs(learn, dl)), act)
         self = cls(learn, dl, -log_p.gather(1, targs[:,None])[:,0], act)
         self.preds,self.targs = log_p.exp(),targs
         _warn_of_nan(self.preds, self.vocab)
@@ -122,38 +127,28 @@ class CachedInterpretation(ClassificationInterpretation):
         return x, self.preds[idxs], y, self.preds[idxs].argmax(1), self.losses[idxs]
     def confusion_matrix(self):
         return skm.confusion_matrix(self.targs, self.preds.argmax(1), labels=range(len(self.vocab)))
-    def print_classification_report(self): print(skm.classification_report(**self._report_args))
-    @property
+    def print_classification_report(self): print(skm.classification_report(**self._report_args()))
     def _report_args(self):
         return dict(y_true=self.targs, y_pred=self.preds.argmax(1), labels=range(len(self.vocab)),
             target_names=[str(v) for v in self.vocab], zero_division=0)
 
 # %% ../nbs/20_interpret.ipynb #5a277d6f
-def _closed(plot, *args, **kwargs):
-    "The figure that `plot` leaves open in pyplot, which then no longer holds it"
-    kept = plt.get_fignums()
-    try:
-        plot(*args, **kwargs)
-        return plt.gcf()
-    finally:
-        for n in set(plt.get_fignums()) - set(kept): plt.close(n)
-
 @patch
 def plot_confusion_matrix(self:CachedInterpretation, **kwargs):
     "The figure of fastai's plot of that name, which takes `kwargs`"
-    return _closed(ClassificationInterpretation.plot_confusion_matrix, self, **kwargs)
+    return figure_of(ClassificationInterpretation.plot_confusion_matrix, self, **kwargs)
 
 @patch
 def plot_top_losses(self:CachedInterpretation, k, **kwargs):
     "The figure of fastai's plot of that name, which takes `k` and `kwargs`"
-    return _closed(Interpretation.plot_top_losses, self, k, **kwargs)
+    return figure_of(Interpretation.plot_top_losses, self, k, **kwargs)
 
 # %% ../nbs/20_interpret.ipynb #69f58802
 @patch
 def classification_report(self:CachedInterpretation
 ) -> pd.DataFrame: # a row a class; columns precision, recall (the class's accuracy), f1, support
     "Precision, recall, F1 (0 to 1) and support of each class, by scikit-learn"
-    args = self._report_args
+    args = self._report_args()
     names = pd.Index(args.pop('target_names'), name='class')
     cols = skm.precision_recall_fscore_support(**args)
     return pd.DataFrame(dict(zip(('precision','recall','f1','support'), cols)), index=names)
@@ -244,5 +239,5 @@ def flip_tta(self:Learner
     "Accuracy of probabilities averaged over picture and mirror image; never the headline"
     with _unchanged(self), self.no_bar(), self.no_logging():
         dl = self.dls.valid.new(shuffle=False, drop_last=False)
-        (p,y),(mirrored,_) = (_predict(self, dl, cbs=cb) for cb in (None, Mirror()))
+        (p,y),(mirrored,_) = (_predict(self, *_outputs(self, dl, o)) for o in (None, Mirror()))
     return ((p.exp() + mirrored.exp()).argmax(1) == y).float().mean().item()

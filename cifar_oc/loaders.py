@@ -209,5 +209,5 @@ def cifar_dls(
     at = default_device() if cuda and batch and not num_workers else None  # workers have no GPU
     block = RowBlock([TransformBlock, TransformBlock(Labels(ds))], ArrayDL, batch_tfms=norm,
         get_x=Pictures(ds, at), splitter=_splitter(ds, valid, seed), item_tfms=[aug, ToTensorImage])
-    return block.dataloaders(np.arange(len(ds.train_x) + len(ds.test_x)), bs=bs, drop_last=False,
-        dl_kwargs=({'num_workers':num_workers}, {}))
+    rows,workers = np.arange(len(ds.train_x) + len(ds.test_x)),{'num_workers':num_workers}
+    return block.dataloaders(rows, bs=bs, val_bs=2*bs, drop_last=False, dl_kwargs=(workers, {}))

@@ -187,12 +187,12 @@ def _check_accuracy(interp, run):
             f'{said:.2%}: weights or data are not those of the run; bring those back')
 
 # %% ../nbs/25_report.ipynb #7978ce85
-def _checked_page(learn, run, layer, n_cams):
+def _checked_page(learn, run, layer, n_cams, outputs):
     "All that the templates need; raises `ValueError`"
     c = run.config
     if c: _check_live(learn, run)
     with same_random_states(learn.dls), own_figures():
-        interp = CachedInterpretation.from_learner(learn)
+        interp = CachedInterpretation.from_learner(learn, outputs=outputs)
         _check_accuracy(interp, run)
         page = _page(learn, run, interp, layer, n_cams)
     title = f'Run {run.path.resolve().name}' if c else 'Report'
@@ -204,12 +204,13 @@ def report(self:Learner,
     out:Path=None,  # folder to write to; the run folder for a learner of `train`, else 'report'
     layer:str=None, # Grad-CAM's layer; the one of `map_layer` if None
     n_cams:int=100, # mistakes that get Grad-CAM maps, the surest first
+    outputs=None,   # of the validation pictures, with labels, if known; computed if None
 ) -> Path:          # the page
     "Write `report.html` and `README.md` with PNG files; raises `ValueError` or `OSError`"
     run = vars(self).get('run')
     out = Path(out or (run.path if run else 'report')).expanduser()
     check_readme(out)
-    page = _checked_page(self, run or recorded(self), layer, n_cams)
+    page = _checked_page(self, run or recorded(self), layer, n_cams, outputs)
     files = {f'{name}.png': f['png'] for name,f in page['figures'].items()}
     files['report.html'] = render('report.html', **page)
     files['README.md'] = f"{card_header(run)}\n{render('report.md', **page)}"

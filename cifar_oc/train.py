@@ -97,31 +97,32 @@ def _find(learn):
     _say_rates(learn.run)
 
 def _fit(learn, cbs):
-    "Fit one cycle, from the last checkpoint on; returns a dict an epoch"
+    "Fit one cycle, from the last checkpoint on; returns its `History`"
     c,r,history = learn.run.config,learn.run.recipe,History(learn.run, log=_say_epoch)
     learn.fit_course(c.epochs, LRs(c.lr_min, c.lr_max), r.pct_start, r.end_ratio, r.shape,
         r.run_share, cbs=[history, *L(cbs)], start_epoch=len(history.rows))
-    return history.rows
+    return history
 
-def _finish(learn, report):
+def _finish(learn, report, outputs):
     "Write the report, and then remove the checkpoint: the run is finished"
-    if report: learn.report()
+    if report: learn.report(outputs=outputs)
     learn.run.close()
     _say_result(learn.run)
 
 # %% ../nbs/26_train.ipynb #bc93825e
 def _train(run, report, source=None, cbs=None):
     "Begin, find, fit, finish; resumes from what is in the folder"
-    learn = _begin(run, source)
+    learn,outputs = _begin(run, source),None
     _say_what(learn)
     bar = nullcontext() if IN_NOTEBOOK or sys.stdout.isatty() else learn.no_bar()
     with learn.no_logging(), bar:
         if run.metrics: run.load_weights(learn.model)  # only its report was interrupted
         else:
             _find(learn)
-            rows = _fit(learn, cbs)
-            run.save_result(learn.model, _metrics(learn, rows))
-        _finish(learn, report)
+            history = _fit(learn, cbs)
+            run.save_result(learn.model, _metrics(learn, history.rows))
+            outputs = history.last_outputs(learn.model)
+        _finish(learn, report, outputs)
     return learn
 
 # %% ../nbs/26_train.ipynb #9893fa01
