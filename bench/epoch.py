@@ -1,8 +1,9 @@
 """Seconds of an epoch, training and validation, one change at a time; and seconds from a second start to the first step.
 
 The story begins with the course notebooks' loop. Each line has one change more than the line above; the last but one is
-the bare loop, and the last is ours, the same computation through `learn.fit_course`. The loader comes first: with a card,
-nothing else shows before it is fast. All are timed in turn, in one process, and the first round is not counted.
+the bare loop, and the last is ours: through `learn.fit_course`, and with this package's own layers. The loader comes first: with a card,
+nothing else shows before it is fast. All are timed in turn, in one process, and the first round is not counted. So ours does not
+let the C library keep memory here, which would help all the others, too; `step.py` shows what that gains.
 
 A second start is a fresh process that finds the decoded pictures in the cache. It is timed from after the imports
 to the moment when the first training batch goes into the model."""
@@ -58,6 +59,7 @@ def second_start(args, folder):
 
 def main(args):
     if args.child: return first_step(args)
+    os.environ.setdefault('MALLOC_TRIM_THRESHOLD_', '')  # settings of its own: `keep_memory` lets them stand
     device, precision, bs, _ = settings(args)
     n, n_test = size(args, device)
     with tempfile.TemporaryDirectory(prefix='bench') as tmp: starts = second_start(args, Path(tmp))

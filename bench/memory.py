@@ -32,7 +32,7 @@ def main(args):
     given = ['--bs', args.bs, '--steps', args.steps, *(['--source', args.source] if args.source else []), '--precision', precision]
     v = alternate({k: lambda k=k: child('--child', k, *given) for k in ('ours', 'course')}, args.rounds, warm=False)
     figures = []
-    for key, what, mark in [('hwm', 'peak resident memory', .7), ('anon', 'peak anonymous memory', None)] + [('card', 'peak on the card', None)]*(device.type == 'cuda'):
+    for key, what, mark in [('hwm', 'peak resident memory', .9 if precision == 'fp32' else .7), ('anon', 'peak anonymous memory', None)] + [('card', 'peak on the card', None)]*(device.type == 'cuda'):
         a, b = ([o[key] for o in v[k]] for k in ('ours', 'course'))
         figures += [figure(f'{what}, ours', a, 'MB', None, 'lower'), figure(f'{what}, course loop', b, 'MB', None, 'lower'),
                     figure(f'{what}, ours ÷ course loop', ratios(a, b), '×', mark, 'lower')]

@@ -6,6 +6,7 @@ Each loop is a function of `valid`: it trains one epoch, validates where `valid`
 import os, time, albumentations as A, cv2, numpy as np, torch
 from albumentations.pytorch import ToTensorV2
 from contextlib import redirect_stdout
+from functools import partial
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -23,19 +24,20 @@ def now(device):
 # (a) the course notebooks
 
 class CourseNet(nn.Module):
-    "The network as the notebooks write it"
-    def __init__(self):
+    "The network as the notebooks write it; with `inplace`, its ReLUs change what they are given"
+    def __init__(self, inplace=False):
         super().__init__()
-        self.prep = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU())
+        self.inplace = inplace
+        self.prep = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace))
         self.x1, self.r1 = self.x_block(64, 128), self.r_block(128)
         self.x2 = self.x_block(128, 256)
         self.x3, self.r3 = self.x_block(256, 512), self.r_block(512)
         self.pool, self.fc = nn.MaxPool2d(4, 4), nn.Linear(512, 10)
     def x_block(self, i, o):
-        return nn.Sequential(nn.Conv2d(i, o, 3, padding=1, bias=False), nn.MaxPool2d(2, 2), nn.BatchNorm2d(o), nn.ReLU())
+        return nn.Sequential(nn.Conv2d(i, o, 3, padding=1, bias=False), nn.MaxPool2d(2, 2), nn.BatchNorm2d(o), nn.ReLU(self.inplace))
     def r_block(self, n):
-        return nn.Sequential(nn.Conv2d(n, n, 3, padding=1, bias=False), nn.BatchNorm2d(n), nn.ReLU(),
-                             nn.Conv2d(n, n, 3, padding=1, bias=False), nn.BatchNorm2d(n), nn.ReLU())
+        return nn.Sequential(nn.Conv2d(n, n, 3, padding=1, bias=False), nn.BatchNorm2d(n), nn.ReLU(self.inplace),
+                             nn.Conv2d(n, n, 3, padding=1, bias=False), nn.BatchNorm2d(n), nn.ReLU(self.inplace))
     def forward(self, x):
         x = self.x1(self.prep(x))
         x = self.x2(x + self.r1(x))
@@ -200,14 +202,13 @@ def loop(ds, bs, device, channels_last=False, **changes):
 
 def changes(precision, device):
     "What leads from the course loop to the bare loop, one change at a time: name to keywords of `Loop`"
-    from cifar_oc.model import CustomResNet
     layout = 'channels-last, cuDNN autotuned' if device.type == 'cuda' else 'channels-last'  # cuDNN keeps its choice for a layout and a precision
     half = {precision: dict(precision=precision)} if precision != 'fp32' else {}
     return {'batched loader': dict(batched=True), layout: dict(channels_last=True)} | half | {
-        'ReLU in place': dict(net=CustomResNet), 'fused AdamW': dict(fused=True), 'no host waits': dict(waits=False)}
+        'ReLU in place': dict(net=partial(CourseNet, inplace=True)), 'fused AdamW': dict(fused=True), 'no host waits': dict(waits=False)}
 
 def bare_loop(ds, bs, device, precision, compiled=False):
-    "All changes at once: what this package computes, without a framework"
+    "All changes at once: what this package computes, without a framework and its layers for a processor"
     return loop(ds, bs, device, compiled=compiled, **{k: v for o in changes(precision, device).values() for k,v in o.items()})
 
 # this package
