@@ -53,14 +53,17 @@ class Run:
 # %% ../nbs/16_runs.ipynb #8a1dbcda
 @patch(as_prop=True)
 def metrics(self:Run) -> dict: # accuracy, loss, and what they were measured on; {} if none
+    "The result in `metrics.json`; raises `ValueError`"
     return self._read('metrics.json', _read_metrics, {})
 
 @patch(as_prop=True)
 def history(self:Run) -> list: # a dict an epoch
+    "The epochs in `history.csv`; raises `ValueError`"
     return self._read('history.csv', lambda f: _read_csv(f).to_dict('records'), [])
 
 @patch(as_prop=True)
 def lr_curve(self:Run): # rates and smoothed losses of lr_find; None where the rates were given
+    "The curve in `lr_find.csv`; raises `ValueError`"
     return self._read('lr_find.csv', lambda f: _read_csv(f).T.values, None)
 
 # %% ../nbs/16_runs.ipynb #cd39cc45
@@ -161,8 +164,6 @@ def save_lr_curve(self:Run,
     self.save_config(lr_min=lrs[0], lr_max=lrs[1])
 
 # %% ../nbs/16_runs.ipynb #2808afb6
-_thread = ThreadPoolExecutor(1)  # which writes the checkpoints of all runs of this process
-
 @patch
 def load_checkpoint(self:Run) -> dict: # with `rows`, the history; None if there is none
     "What `save_checkpoint` wrote, and the history as it was then; raises `ValueError`"
@@ -179,7 +180,9 @@ def load_checkpoint(self:Run) -> dict: # with `rows`, the history; None if there
 def save_checkpoint(self:Run, state:dict):
     "Let a thread write all that the rest of the run depends on, and the history; see `wait`"
     self.wait()
-    self.writing = _thread.submit(self._write_checkpoint, freeze(state), list(state['rows']))
+    pool = ThreadPoolExecutor(1)  # a new one each time, for a fork has no threads
+    self.writing = pool.submit(self._write_checkpoint, freeze(state), list(state['rows']))
+    pool.shutdown(wait=False)
 
 @patch
 def _write_checkpoint(self:Run, frozen, rows):
