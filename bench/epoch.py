@@ -35,7 +35,7 @@ def first_step(args):
             self.at = now(self.dls.device)
             raise CancelFitException
     start, stop = time.perf_counter(), Stop()
-    learn = cifar_learner(cifar_dls(load_cifar10(args.child), args.bs or 512))
+    learn = cifar_learner(cifar_dls(load_cifar10(args.child), args.bs or 512, augment='batch'))
     with learn.no_bar(), learn.no_logging(): learn.fit_course(1, (lr_min, lr_max), cbs=stop)
     print(json.dumps(stop.at - start))
 

@@ -221,7 +221,7 @@ def our_loop(ds, bs, precision=None, compiled=False):
         def __init__(self, order): self.order = order
         def before_train(self): self.began = now(self.dls.device)
         def after_train(self): self.ended = now(self.dls.device)
-    learn, first, last = cifar_learner(cifar_dls(ds, bs), precision=precision, compile=compiled), Clock(-1000), Clock(1000)
+    learn, first, last = cifar_learner(cifar_dls(ds, bs, augment='batch'), precision=precision, compile=compiled), Clock(-1000), Clock(1000)
     def epoch(valid=False):
         torch.backends.cudnn.benchmark = True  # as `cifar_learner` has it; another loop has set it since
         start = now(learn.dls.device)
