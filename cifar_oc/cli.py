@@ -48,8 +48,8 @@ def _train_parser():
         help='the same seed gives the same run (default: drawn, and written down)')
     arg('--out', metavar='DIR',
         help='run folder, which must not exist (default: runs/<UTC time>-<recipe>)')
-    arg('--augment', choices=('batch','albumentations'), help="the course's augmentation for a "
-        'whole batch at once, or by Albumentations (default: batch)')
+    arg('--augment', choices=('albumentations','batch'), help='pictures one by one by '
+        "Albumentations, or a batch at once, from one distribution (default: the recipe's)")
     arg('--resume', metavar='DIR', help='resume the interrupted run in DIR; goes with --source '
         'alone, if the pictures are elsewhere now')
     return p

@@ -29,7 +29,7 @@ class Config:
     valid:str='test'       # 'test', or the share of training pictures held out, as .1
     precision:str=None     # 'fp32', 'bf16' or 'fp16'; the machine's best if None
     seed:int=None          # 0 to 2³²-1; drawn if None
-    augment:str=None       # 'batch' or 'albumentations'; 'batch' if None and the recipe has it
+    augment:str=None       # 'albumentations' or 'batch'; the recipe's if None
     compile:bool=False     # `torch.compile` the network
     cbs:tuple=()           # names of further callbacks
     numbers:Recipe=None    # the recipe's; found by its name if None
@@ -45,13 +45,13 @@ def _completed(c):
     "The fields of `c` that the recipe, the machine or chance decide"
     name,r = 'own' if isinstance(c.recipe, Recipe) else c.recipe,c.numbers or get_recipe(c.recipe)
     demo = (c.source or os.environ.get('CIFAR_OC_DATA')) == 'demo'
-    batch = c.augment in (None,'batch') and r.aug == 'course'
     seed = int.from_bytes(os.urandom(4), 'big') if c.seed is None else c.seed
     lr_min,lr_max,numbers = _rates(c, r)
+    numbers = replace(numbers, augment=c.augment or r.augment)
     return dict(recipe=name, numbers=numbers, lr_min=lr_min, lr_max=lr_max, seed=seed,
         epochs=ifnone(c.epochs, r.epochs), bs=ifnone(c.bs, r.bs_demo if demo else r.bs),
         source=c.source and str(c.source), precision=c.precision or best_precision(),
-        augment='batch' if batch else ifnone(c.augment, 'albumentations'))
+        augment=numbers.augment)
 
 # %% ../nbs/15_config.ipynb #303d601f
 def _rates(c, r):
@@ -72,8 +72,6 @@ def _check_config(c):
         raise ValueError(f'bs is {c.bs}; give 2 or more, for batch normalisation compares the '
             'pictures of a batch')
     if not 0 <= c.seed < 2**32: raise ValueError(f'seed is {c.seed}; give 0 to {2**32-1}')
-    if c.augment not in ('batch','albumentations'):
-        raise ValueError(f"augment is {c.augment!r}; give 'batch' or 'albumentations'")
     if c.precision not in precisions:
         raise ValueError(f"precision is {c.precision!r}; give one of {', '.join(precisions)}")
     check_valid(c.valid)

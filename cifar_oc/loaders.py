@@ -212,7 +212,8 @@ def cifar_dls(
     ds:Cifar10,           # pictures and labels
     bs:int=512,           # pictures a batch, 2 or more
     valid='test',         # 'test', or the share of training pictures held out, class by class
-    augment='batch',      # the course's, 'batch' at once or by 'albumentations', or an `A.Compose`
+    # the course's, by 'albumentations' or for a 'batch' at once; or an `A.Compose`
+    augment='albumentations',
     seed:int=42,          # decides which pictures are held out
     stats=cifar_stats,    # means and standard deviations of the channels, 0 to 1, to normalise by
     num_workers:int=None, # worker processes; if None, see below

@@ -102,6 +102,8 @@ def border(v):
 class _Pictures:
     mean:tuple = checked(tuple(cifar_stats[0]), stats) # of the channels, 0 to 1: what is subtracted
     std:tuple = checked(tuple(cifar_stats[1]), stats)  # and what is divided by
+    # who draws it, from one distribution: Albumentations, or `BatchAugment` a batch at once
+    augment:str = checked('albumentations', one_of(('albumentations','batch')))
     aug:str = checked('course', one_of(augs)) # one of `augs`; the rest are numbers of 'course'
     pad:int = checked(4, integer(0, 31))      # pixels on each side before the crop
     # their colour, 3 bytes; or None: the picture reflected, or 'wrap': the picture repeated
@@ -168,24 +170,24 @@ class Recipe(_Cycle, _Steps, _Pictures):
         if (self.lr_max is None) != (self.start_ratio is None):
             raise ValueError('only one of lr_max and start_ratio is given; '
                 'give both, or neither to have the rates found')
+        if self.aug != 'course' and self.augment == 'batch':
+            raise ValueError(f"augment is 'batch', and {self.aug!r} is an A.Compose of its own; "
+                "give 'albumentations'")
 
     def net(self, *args, **kwargs) -> nn.Module:
         "The recipe's network, its weights as they begin; arguments as for `CustomResNet`"
         return inits[self.init](networks[self.network](*args, **kwargs))
 
-    def loader_args(self,
-        # 'batch' or 'albumentations', as in `cifar_dls`; an `aug` of its own is always the latter
-        augment:str='batch',
-    ) -> dict:
+    def loader_args(self) -> dict:
         "Keyword arguments for `cifar_dls`"
         shared = dict(stats=(self.mean, self.std))
         if self.aug != 'course': return dict(augment=augs[self.aug](), **shared)
         names = 'pad pad_fill flip_p hole hole_clipped hole_p fill'.split()
         numbers = {k: getattr(self, k) for k in names}
-        return dict(augment=augment, **shared, **numbers)
+        return dict(augment=self.augment, **shared, **numbers)
 
 # %% ../nbs/12_recipes.ipynb #02a07ab7
-_ours = dict(origin='cifar_oc', init='identity', hole_p=.5, label_smoothing=.1, weight_decay=.1,
+_ours = dict(origin='cifar_oc', augment='batch', init='identity', hole_p=.5, label_smoothing=.1, weight_decay=.1,
     eps=1e-8, start_ratio=1/20, end_ratio=1/5, shape='linear')
 
 recipes = {

@@ -15,6 +15,7 @@ from .files import write_files
 from .loaders import same_random_states
 from .model import layer_table
 from .onecycle import *
+from .recipes import *
 from .runs import *
 from .restore import *
 from .curves import *
@@ -26,16 +27,17 @@ from .compare import *
 
 # %% ../nbs/25_report.ipynb #c2cb7d5a
 _options = 'source recipe epochs bs lr_min lr_max valid precision seed augment compile'.split()
-_usual = dict(recipe='course', augment='batch', compile=False)
 
 def _command(config):
     "The command line that makes the run of `config` again; None where no command can"
     if config.cbs: return  # callbacks are objects
     given = {k: getattr(config, k) for k in _options if getattr(config, k) is not None}
     if config.recipe == 'own': given['recipe'] = 'config.json'  # of this run
+    by_name = recipes.get(config.recipe, config.numbers)
+    usual = dict(recipe='course', augment=by_name.augment, compile=False)
     words = ['cifar-oc-train']
     for k,v in given.items():
-        if v != _usual.get(k): words += [f'--{k}'] if v is True else [f'--{k}', str(v)]
+        if v != usual.get(k): words += [f'--{k}'] if v is True else [f'--{k}', str(v)]
     return shlex.join(words)
 
 def _accuracy(interp): return float((interp.preds.argmax(1) == interp.targs).float().mean())

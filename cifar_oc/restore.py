@@ -89,7 +89,7 @@ def new_learner(self:Run,
     "The `Learner` with which the run began, as `learn.run` knows; raises `ValueError`"
     c,r = self.config,self.recipe
     set_seed(c.seed)
-    dls = cifar_dls(ds, c.bs, c.valid, seed=c.seed, **r.loader_args(c.augment))
+    dls = cifar_dls(ds, c.bs, c.valid, seed=c.seed, **r.loader_args())
     learn = cifar_learner(dls, r, precision or c.precision, compile=c.compile)
     # fastai's callbacks have a `run` of their own, and it would warn of each
     warnings.filterwarnings('ignore', r'You are shadowing an attribute \(run\)')

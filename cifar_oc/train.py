@@ -139,7 +139,7 @@ def train(
     precision:str=None,   # 'fp32', 'bf16' or 'fp16'; the machine's best if None
     seed:int=None,        # drawn and written down if None
     out=None,             # run folder, which must not exist; runs/<UTC time>-<recipe> if None
-    augment:str=None,     # one distribution, for a 'batch' at once (if None) or by 'albumentations'
+    augment:str=None,     # 'albumentations' or 'batch', in place of the recipe's
     compile:bool=False,   # `torch.compile` the network; see `cifar_learner`
     cbs=None,             # further callbacks of the fit; the run keeps their names
     report:bool=True,     # write the run's page and pictures; `run.report` can do it later
