@@ -38,6 +38,12 @@ def _check_fit(side, pad, hole):
         if v <= hi: continue
         raise ValueError(f'{nm} is {v}, and the pictures are {side} pixels wide; give {hi} or less')
 
+def _check_bytes(x, channels):
+    "Raises `ValueError` unless the batch `x` is of bytes, with 3 `channels` at that dimension"
+    if x.ndim == 4 and x.shape[channels] == 3 and x.dtype in (np.uint8, torch.uint8): return
+    raise ValueError(f'the batch is {_size(x)} {x.dtype}; expected uint8 pictures of 3 channels: '
+        'augment them before they are normalised')
+
 # %% ../nbs/06_augment.ipynb #5288c9d6
 def _border(pad_fill):
     "The border that `pad_fill` means: OpenCV's number, numpy's word, and its colour, if it has one"
@@ -144,12 +150,6 @@ class BatchAugment(Transform):
         if self.hole_clipped: top,left = (np.maximum(o - self.hole//2, 0) for o in (top,left))
         flip,top = r.random(n) < self.flip_p, np.where(r.random(n) < self.hole_p, top, h)
         return np.stack([y, x, flip, top, left])
-
-def _check_bytes(x, channels):
-    "Raises `ValueError` unless the batch `x` is of bytes, with 3 `channels` at that dimension"
-    if x.ndim == 4 and x.shape[channels] == 3 and x.dtype in (np.uint8, torch.uint8): return
-    raise ValueError(f'the batch is {_size(x)} {x.dtype}; expected uint8 pictures of 3 channels: '
-        'augment them before they are normalised')
 
 # %% ../nbs/06_augment.ipynb #926766e2
 def _windows(x, width):
