@@ -60,8 +60,10 @@ if [ "${4:-speed}" = accuracy ]; then
     [ "${DRY:-}" ] && recipes=course,quick seeds=0 few='--epochs 1 --source demo'
     step 420 recipes $python -c 'from cifar_oc.cli import bench_command; bench_command()' --source "$data" --recipes $recipes --seeds "$seeds" \
         --runs "$out/runs" --out "$out/gpu-recipes.json" $few
-    rm -rf "$out"/runs/*/model.safetensors # they are large; the figures stay
-    for study in rates levers; do step 420 $study $python bench/choices.py $study $quick --source "$data" --seeds "$seeds" --out "$out/gpu-$study.json"; done
+    for study in rates levers; do
+        step 420 $study $python bench/choices.py $study $quick --source "$data" --seeds "$seeds" --runs "$out/runs" --out "$out/gpu-$study.json"
+    done
+    find "$out/runs" -name model.safetensors -delete # they are large; the figures stay
 else
     step 120 seeds $python bench/seeds.py $quick --source "$data" --seeds "$seeds" --out "$out/gpu-seeds.json"
     step 90 step $python bench/step.py $quick --source "$data" --out "$out/gpu-step.json"

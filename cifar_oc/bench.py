@@ -125,7 +125,8 @@ def _command(recipes, seeds, source, valid, compile, **given):
 # %% ../nbs/31_bench.ipynb #eb967315
 def _plan(recipes, seeds, runs, shared):
     "Recipes as file names; name, folder and arguments of each run; raises `ValueError`"
-    names = [recipe_name(r) for r in recipes]
+    names = list(recipes) if isinstance(recipes, dict) else [recipe_name(r) for r in recipes]
+    if isinstance(recipes, dict): recipes = list(recipes.values())
     files = [folder_name(n) for n in names]
     if not (names and len(seeds)) or len(set(files)) < len(names) or len(set(seeds)) < len(seeds):
         given = f"recipes are {', '.join(names)} and seeds {', '.join(map(str, seeds))}"
@@ -142,7 +143,8 @@ def _run(folder, args):
 
 # %% ../nbs/31_bench.ipynb #fcad73a1
 def bench(
-    recipes=('course','best'), # as for `find_recipe`
+    # as for `find_recipe` each, or a dict of such with names of your own
+    recipes=('course','best'),
     seeds=(0,1,2),             # 0 to 2³²-1 each
     source=None,               # as for `train`
     epochs:int=None,           # as for `train`
@@ -152,6 +154,7 @@ def bench(
     runs='runs/bench',         # folder of the run folders
     out=None,                  # JSON file, and a PNG; results/accuracy/<recipes>.json if None
     compile:bool=False,        # as for `train`
+    command:str=None,          # kept in the JSON: what was called; cifar-oc-bench if None
 ) -> list:                     # the runs, as in the JSON
     "Each of `recipes` on each of `seeds`; given again, it resumes; raises what `train` raises"
     shared = dict(source=source, epochs=epochs, bs=bs, valid=valid)
@@ -162,7 +165,7 @@ def bench(
     for _,folder,args in todo:
         _check(folder, Config(**args | dict(recipe=find_recipe(args['recipe']))))
     out.parent.mkdir(parents=True, exist_ok=True)
-    command,entries,metrics = _command(recipes, seeds, **shared),[],[]
+    command,entries,metrics = command or _command(recipes, seeds, **shared),[],[]
     for i,(name,folder,args) in enumerate(todo):
         print(f'\n{name}, seed {args["seed"]}: run {i+1} of {len(todo)}', flush=True)
         run = _run(folder, args)

@@ -29,49 +29,26 @@ def test_figures(tmp_path):
     assert v['ours ÷ bare loop'] == pytest.approx(v['ours']/v['bare loop'], rel=.01)
     assert [p.name for p in tmp_path.iterdir()] == ['step.json']
 
-@pytest.mark.parametrize('study', ['recipes', 'levers', 'muon', 'long', 'rates'])
+@pytest.mark.parametrize('study', ['levers', 'rates'])
 def test_choices(study, tmp_path):
-    "A study holds training pictures out, goes on where it was cut, and takes no other setting's runs for its own."
-    out = tmp_path/'choices.json'
-    done = run('choices.py', study, '--quick', '--out', out)
+    "A study holds training pictures out, resumes, and takes no other setting's runs for its own."
+    args = 'choices.py', study, '--quick', '--precision', 'fp32', '--runs', tmp_path/'runs', '--out', tmp_path/'choices.json'
+    done = run(*args)
     assert done.returncode == 0, done.stderr
-    written = json.loads(out.read_text('utf-8'))
-    assert len(written['runs']) == 2 and not written['runs'][0]['tta'] and 'held out' in written['setting']
-    written['runs'] = [written['runs'][0] | {'accuracy': .125}]
-    out.write_text(json.dumps(written))
-    assert run('choices.py', study, '--quick', '--out', out).returncode == 0
-    assert [o['accuracy'] == .125 for o in json.loads(out.read_text('utf-8'))['runs']] == [True, False]
-    out.write_text(json.dumps(written | {'setting': 'another'}))
-    done = run('choices.py', study, '--quick', '--out', out)
-    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1) and 'give another --out' in done.stderr
-    done = run('choices.py', study, '--quick', '--only', 'nothing')
-    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1) and '--only names nothing' in done.stderr
-
-def test_changes_of_the_learner(monkeypatch):
-    "Alternating flip shows each picture and its mirror image by turns, a hole ends when it should, and biases have their rate."
-    import numpy as np
-    from fastai.vision.all import Callback
-    from cifar_oc.all import cifar_dls, cifar_learner, demo_cifar10, recipes
-    monkeypatch.syspath_prepend(bench)
-    import choices
-    ds, seen = demo_cifar10(n_train=32, n_test=16), []
-    class Spy(Callback):
-        order = 99
-        def before_batch(self):
-            if not self.training: return
-            aug, items = choices.augmentation(self.learn), self.dls.train_ds.tls[0].tfms
-            seen.append((aug.flip_p, aug.hole_p, items(np.arange(32)), items(np.arange(32, 48)), [o['lr'] for o in self.opt.hypers]))
-    def epochs(name):
-        seen.clear()
-        learn = cifar_learner(cifar_dls(ds, 16, seed=0), model=recipes['course'].net(10, width=8), cbs=Spy())
-        choices.TWEAKS[name](learn)
-        with learn.no_bar(), learn.no_logging(): learn.fit_course(4, (1e-4, 1e-3))
-        return seen[::2]
-    for (p, _, x, valid, _), (_, _, after, _, _) in zip((rows := epochs('alternating flip')), rows[1:]):
-        assert p == 0 and (after == x[:,:,::-1]).all() and (valid == ds.test_x).all()
-    assert 0 < sum((a == b).all() for a,b in zip(rows[0][2], ds.train_x)) < 32
-    assert [o[1] for o in epochs('hole in the first three quarters')] == [1, 1, 1, 0]
-    assert all(o[4] == pytest.approx([o[4][0], o[4][0], 8*o[4][0]]) for o in epochs('rate of biases × 8'))
+    written = json.loads((tmp_path/'choices.json').read_text('utf-8'))
+    assert written['command'] == f'python bench/choices.py {study} --quick --precision fp32 --runs runs'
+    assert [(o['seed'], o['valid'], o['n'], o['epochs'], o['tta']) for o in written['runs']] == [(0, .1, 77, 1, False)]*2
+    folders = sorted((tmp_path/'runs'/study).iterdir())
+    assert len(folders) == 2
+    for f in 'metrics.json', 'model.safetensors': (folders[0]/f).unlink()
+    kept = {f: f.stat().st_mtime for f in folders[1].iterdir()}
+    assert run(*args).returncode == 0
+    again = json.loads((tmp_path/'choices.json').read_text('utf-8'))
+    assert [o['recipe'] for o in again['runs']] == [o['recipe'] for o in written['runs']] and (folders[0]/'metrics.json').exists()
+    assert {f: f.stat().st_mtime for f in folders[1].iterdir()} == kept
+    for bad,said in (['--precision', 'bf16'], 'give another folder'), (['--only', 'nothing'], '--only names nothing'):
+        done = run(*args, *bad)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1) and said in done.stderr, done.stderr
 
 def test_gpu_script():
     "Wrong arguments are one line and exit status 2."
