@@ -16,30 +16,21 @@ import random, albumentations as A, cv2, numpy as np, torch
 from numbers import Integral, Real
 from numpy.lib.stride_tricks import as_strided
 from fastcore.basics import store_attr
-from fastai.vision.all import (Normalize, TensorImage, Transform, cifar_stats, get_random_states,
-    set_random_states)
+from fastai.vision.all import Normalize, TensorImage, Transform, cifar_stats
+from .checks import _between, _color, _whole
 
 # %% ../nbs/06_augment.ipynb #4cd9f0b9
-def _whole(v, lo, hi=float('inf')):
-    return isinstance(v, Integral) and not isinstance(v, bool) and lo <= v <= hi
-
-def _between(v, lo, hi): return isinstance(v, Real) and not isinstance(v, bool) and lo <= v <= hi
-
-def _color(name, c):
-    "`c` as 3 bytes, one number being a grey; raises `ValueError`"
-    v = c.tolist() if hasattr(c, 'tolist') else c
-    if isinstance(v, Integral): v = (v,)*3
-    three = isinstance(v, (tuple,list)) and len(v) == 3
-    if three and all(_whole(o, 0, 255) for o in v): return tuple(map(int, v))
-    raise ValueError(f'{name} is {c!r}; give 3 whole numbers from 0 to 255, or one for a grey')
-
-def _check_course(pad, flip_p, hole, hole_p, fill, pad_fill):
+def _check_course(pad, flip_p, hole, hole_p, fill, pad_fill, hole_clipped):
     "The two colours as 3 bytes; raises `ValueError` where an argument is out of its range"
     for nm,v,lo in ('pad',pad,0), ('hole',hole,1):
         if not _whole(v, lo): raise ValueError(f'{nm} is {v!r}; give whole pixels, {lo} or more')
     for nm,v in ('flip_p',flip_p), ('hole_p',hole_p):
         if not _between(v, 0, 1): raise ValueError(f'{nm} is {v!r}; give a probability, 0 to 1')
-    return _color('fill', fill), None if pad_fill is None else _color('pad_fill', pad_fill)
+    if not isinstance(hole_clipped, bool):
+        raise ValueError(f'hole_clipped is {hole_clipped!r}; give True or False')
+    if not (pad_fill is None or isinstance(pad_fill, str) and pad_fill == 'wrap'):
+        pad_fill = _color('pad_fill', pad_fill, "; or 'wrap', or None")
+    return _color('fill', fill), pad_fill
 
 def _check_fit(side, pad, hole):
     "Raises `ValueError` where a picture of `side` pixels is too small for the padding or the hole"
@@ -47,31 +38,59 @@ def _check_fit(side, pad, hole):
         if v <= hi: continue
         raise ValueError(f'{nm} is {v}, and the pictures are {side} pixels wide; give {hi} or less')
 
+def _check_bytes(x, channels):
+    "Raises `ValueError` unless the batch `x` is of bytes, with 3 `channels` at that dimension"
+    if x.ndim == 4 and x.shape[channels] == 3 and x.dtype in (np.uint8, torch.uint8): return
+    raise ValueError(f'the batch is {_size(x)} {x.dtype}; expected uint8 pictures of 3 channels: '
+        'augment them before they are normalised')
+
+# %% ../nbs/06_augment.ipynb #5288c9d6
+def _border(pad_fill):
+    "The border that `pad_fill` means: OpenCV's number, numpy's word, and its colour, if it has one"
+    if pad_fill is None: return cv2.BORDER_REFLECT_101, 'reflect', None
+    if pad_fill == 'wrap': return cv2.BORDER_WRAP, 'wrap', None
+    return cv2.BORDER_CONSTANT, 'constant', pad_fill
+
 # %% ../nbs/06_augment.ipynb #327bca06
 fill_mean = tuple(round(255*m) for m in cifar_stats[0])
 
+# %% ../nbs/06_augment.ipynb #2fc84fae
+class _ClippedHole(A.ImageOnlyTransform):
+    "A hole of `hole`×`hole` pixels about any place; the right and lower border may cut it"
+    def __init__(self, hole, fill, p):
+        super().__init__(p=p)
+        self.hole,self.fill = hole,fill
+    def get_params_dependent_on_data(self, params, data):
+        middle = [self.py_random.randint(0, side) for side in params['shape'][:2]]
+        return dict(start=[max(o - self.hole//2, 0) for o in middle])
+    def apply(self, img, start, **params):
+        img = img.copy()
+        img[tuple(slice(o, o + self.hole) for o in start)] = self.fill
+        return img
+
 # %% ../nbs/06_augment.ipynb #10fe7984
 def course_aug(
-    pad:int=4,        # padding on each side, by reflection, in pixels
+    pad:int=4,        # padding on each side, in pixels
     size:int=32,      # side of the crop, in pixels
     flip_p:float=.5,  # probability of a horizontal flip, 0 to 1
-    hole:int=8,       # side of the CutOut square, in pixels; it lies wholly inside the picture
+    hole:int=8,       # side of the CutOut square, in pixels
     hole_p:float=1.,  # probability of a hole, 0 to 1
     fill=fill_mean,   # colour of the hole, 3 bytes, or one for a grey
-    pad_fill=None,    # colour of the padding, alike; the picture reflected if None
+    pad_fill=None,    # colour of the padding, alike; None: the picture reflected, 'wrap': repeated
+    hole_clipped:bool=False, # the right and lower border may cut the hole; else it is inside
 ) -> A.Compose:       # for H×W×3 uint8 pictures, H and W being `size`
     "RandomCrop after padding, horizontal flip, CutOut by the channel mean; raises `ValueError`"
     if not _whole(size, 1): raise ValueError(f'size is {size!r}; give whole pixels, 1 or more')
-    fill,pad_fill = _check_course(pad, flip_p, hole, hole_p, fill, pad_fill)
+    fill,pad_fill = _check_course(pad, flip_p, hole, hole_p, fill, pad_fill, hole_clipped)
     _check_fit(size, pad, hole)
-    full,side = size + 2*pad, (hole, hole)
-    border = cv2.BORDER_REFLECT_101 if pad_fill is None else cv2.BORDER_CONSTANT
+    full,side,(border,_,color) = size + 2*pad, (hole, hole), _border(pad_fill)
+    inside = A.CoarseDropout(num_holes_range=(1,1), hole_height_range=side, hole_width_range=side,
+        fill=fill, p=hole_p)
     return A.Compose([
-        A.PadIfNeeded(full, full, border_mode=border, fill=pad_fill or 0),
+        A.PadIfNeeded(full, full, border_mode=border, fill=color or 0),
         A.RandomCrop(size, size),
         A.HorizontalFlip(p=flip_p),
-        A.CoarseDropout(num_holes_range=(1,1), hole_height_range=side, hole_width_range=side,
-            fill=fill, p=hole_p)], strict=True)
+        _ClippedHole(hole, fill, hole_p) if hole_clipped else inside], strict=True)
 
 # %% ../nbs/06_augment.ipynb #1268b245
 def _size(x): return '×'.join(map(str, x.shape))
@@ -97,9 +116,8 @@ class AlbumentationsTransform(Transform):
     def encodes(self, x:np.ndarray):
         if x.ndim == 3: return _as_bytes(self.aug(image=x)['image'])
         out = [_as_bytes(self.aug(image=o)['image']) for o in x]
-        for o in out:
-            if o.shape == x.shape[1:]: continue
-            raise ValueError(f'the A.Compose makes {_size(o)} of pictures of {_size(x[0])}; '
+        if wrong := [o for o in out if o.shape != x.shape[1:]]:
+            raise ValueError(f'the A.Compose makes {_size(wrong[0])} of pictures of {_size(x[0])}; '
                 'keep their size, as validation pictures do')
         return np.stack(out)
     def seed(self, seed:int):
@@ -111,14 +129,15 @@ class BatchAugment(Transform):
     array, or N×3×H×W uint8 `TensorImage` on any device; raises `ValueError`"""
     split_idx,order = 0,1
     def __init__(self,
-        pad:int=4,       # padding on each side, by reflection, in pixels
+        pad:int=4,       # padding on each side, in pixels
         flip_p:float=.5, # probability of a horizontal flip, 0 to 1
         hole:int=8,      # side of the CutOut square, in pixels
         hole_p:float=1., # probability of a hole, 0 to 1
         fill=fill_mean,  # colour of the hole, 3 bytes, or one for a grey
-        pad_fill=None,   # colour of the padding, alike; the picture reflected if None
+        pad_fill=None,   # colour of the padding; None: the picture reflected, 'wrap': repeated
+        hole_clipped:bool=False, # the right and lower border may cut the hole; else it is inside
     ):
-        fill,pad_fill = _check_course(pad, flip_p, hole, hole_p, fill, pad_fill)
+        fill,pad_fill = _check_course(pad, flip_p, hole, hole_p, fill, pad_fill, hole_clipped)
         store_attr()
         self.seed(None)
     def seed(self, seed:int): self.rng = np.random.default_rng(seed)
@@ -126,22 +145,26 @@ class BatchAugment(Transform):
         """Draws for `n` pictures, int64 5×N: row and column of the crop, flip (0 or 1),
         row and column of the hole; row `h` is no hole"""
         _check_fit(min(h, w), self.pad, self.hole)
-        r,spare = self.rng,(2*self.pad, 2*self.pad, h-self.hole, w-self.hole)
-        y,x,top,left = (r.integers(0, k+1, n) for k in spare)
+        r,kept = self.rng,0 if self.hole_clipped else self.hole
+        y,x,top,left = (r.integers(0, k+1, n) for k in (2*self.pad, 2*self.pad, h-kept, w-kept))
+        if self.hole_clipped: top,left = (np.maximum(o - self.hole//2, 0) for o in (top,left))
         flip,top = r.random(n) < self.flip_p, np.where(r.random(n) < self.hole_p, top, h)
         return np.stack([y, x, flip, top, left])
-
-def _check_bytes(x, channels):
-    "Raises `ValueError` unless the batch `x` is of bytes, with 3 `channels` at that dimension"
-    if x.ndim == 4 and x.shape[channels] == 3 and x.dtype in (np.uint8, torch.uint8): return
-    raise ValueError(f'the batch is {_size(x)} {x.dtype}; expected uint8 pictures of 3 channels: '
-        'augment them before they are normalised')
 
 # %% ../nbs/06_augment.ipynb #926766e2
 def _windows(x, width):
     "N×H×W×3 bytes seen as N×H×(W-`width`+1)×(3·`width`): every run of `width` pixels in every row"
     n,h,w,c = x.shape
     return as_strided(x, (n, h, w-width+1, c*width), (*x.strides[:2], c, 1))
+
+def _hide(x, top, left, hole, fill):
+    "Colour the holes of the N×H×W×3 bytes `x`, in place, as far as they lie inside"
+    h,w = x.shape[1:3]
+    width = np.minimum(hole, w - left)
+    for s in np.unique(width):
+        k = np.flatnonzero((top < h) & (width == s))[:,None]
+        rows = np.minimum(top[k] + np.arange(hole), h - 1)
+        _windows(x, s)[k, rows, left[k]] = np.tile(np.uint8(fill), s)
 
 @BatchAugment
 def encodes(self, x:np.ndarray):
@@ -150,19 +173,16 @@ def encodes(self, x:np.ndarray):
     _check_bytes(x, 3)
     n,h,w,c = x.shape
     y,left,flip,hy,hx = self.draw(n, h, w)
-    k,flip,reflect = np.arange(n)[:,None],flip.astype(bool),self.pad_fill is None
-    how = dict(mode='reflect') if reflect else dict(constant_values=h)
-    rows = np.pad(np.arange(h), self.pad, **how)[y[:,None] + np.arange(h)]
-    if reflect: x = x.copy()
-    else: x = np.concatenate([x, np.full((n, 1, w, c), self.pad_fill, np.uint8)], 1)
+    k,flip,(border,how,color) = np.arange(n)[:,None],flip.astype(bool),_border(self.pad_fill)
+    more = {} if color is None else dict(constant_values=h)
+    rows = np.pad(np.arange(h), self.pad, how, **more)[y[:,None] + np.arange(h)]
+    if color is None: x = x.copy()
+    else: x = np.concatenate([x, np.full((n, 1, w, c), color, np.uint8)], 1)
     if flip.any(): x[flip] = cv2.flip(x[flip].reshape(-1, w, c), 1).reshape(-1, *x.shape[1:])
-    border = cv2.BORDER_REFLECT_101 if reflect else cv2.BORDER_CONSTANT
     high,x = x.shape[1],x.reshape(-1, w, c)
-    x = cv2.copyMakeBorder(x, 0, 0, self.pad, self.pad, border, value=self.pad_fill)
+    x = cv2.copyMakeBorder(x, 0, 0, self.pad, self.pad, border, value=color)
     x = _windows(x.reshape(n, high, -1, c), w)[k, rows, left[:,None]].reshape(n, h, w, c)
-    k = k[hy < h]
-    side = np.arange(self.hole)
-    _windows(x, self.hole)[k, hy[k] + side, hx[k]] = np.tile(np.uint8(self.fill), self.hole)
+    _hide(x, hy, hx, self.hole, self.fill)
     return x
 
 # %% ../nbs/06_augment.ipynb #d3f1b6d4
@@ -181,38 +201,19 @@ def encodes(self, x:TensorImage):
     d = send(torch.from_numpy(self.draw(n, h, w)), x.device)[...,None]
     i = torch.arange(max(h, w), device=x.device)
     def place(off, size):
-        "The source of each row or column: a crop at `off` of a side that was padded by reflection"
-        o = (off + i[:size] - self.pad).abs()
-        return size - 1 - (size - 1 - o).abs()
+        "The source of each row or column: a crop at `off` of a side that was padded"
+        o = off + i[:size] - self.pad
+        return o % size if self.pad_fill == 'wrap' else size - 1 - (size - 1 - o.abs()).abs()
     def inside(off, size): return (off + i[:size] >= self.pad) & (off + i[:size] < size + self.pad)
     def pair(rows, cols): return (rows[:,:,None] & cols[:,None])[...,None]
     def color(c): return send(torch.tensor(c, dtype=torch.uint8), x.device)
     def hidden(off, size): return (i[:size] >= off) & (i[:size] < off + self.hole)
     cols = torch.where(d[2] > 0, w - 1 - place(d[1], w), place(d[1], w))
     x = x[torch.arange(n, device=x.device)[:,None,None], place(d[0], h)[:,:,None], cols[:,None]]
-    if self.pad_fill is not None:
+    if isinstance(self.pad_fill, tuple):
         x = torch.where(pair(inside(d[0], h), inside(d[1], w)), x, color(self.pad_fill))
     x = torch.where(pair(hidden(d[3], h), hidden(d[4], w)), color(self.fill), x)
     return TensorImage(x.movedim(-1, 1))
-
-# %% ../nbs/06_augment.ipynb #b166e199
-def _augment(augment, x, kwargs):
-    "The training transform that `augment` names, tried on the pictures `x`; raises `ValueError`"
-    if augment == 'batch': t = BatchAugment(**kwargs)
-    elif augment == 'albumentations': t = AlbumentationsTransform(course_aug(**kwargs))
-    elif not isinstance(augment, A.Compose): raise ValueError(
-        f"augment is {augment!r}; give 'batch', 'albumentations' or an A.Compose")
-    elif kwargs: raise ValueError(f"{', '.join(kwargs)} belong to the course's augmentation, and "
-        'augment is an A.Compose of its own; give one or the other')
-    else: t = AlbumentationsTransform(augment)
-    states = get_random_states()
-    t.seed(0)
-    try: t(np.array(x), split_idx=0)
-    except ValueError: raise
-    except Exception as e:
-        raise ValueError(f"augment fails on uint8 pictures of {_size(x[0])} ({e}); mend it") from e
-    finally: set_random_states(**states)
-    return t
 
 # %% ../nbs/06_augment.ipynb #bf38964f
 class ToTensorImage(Transform):

@@ -11,6 +11,22 @@ __all__ = []
 import json, numpy as np
 from collections import Counter
 from hashlib import blake2b
+from numbers import Integral, Real
+
+# %% ../nbs/01_checks.ipynb #ef7fb1ee
+def _whole(v, lo, hi=float('inf')):
+    return isinstance(v, Integral) and not isinstance(v, bool) and lo <= v <= hi
+
+def _between(v, lo, hi): return isinstance(v, Real) and not isinstance(v, bool) and lo <= v <= hi
+
+def _color(name, c, more=''):
+    "`c` as 3 bytes, one number being a grey; raises `ValueError`, which ends in `more`"
+    v = c.tolist() if hasattr(c, 'tolist') else c
+    if isinstance(v, Integral): v = (v,)*3
+    three = isinstance(v, (tuple,list)) and len(v) == 3
+    if three and all(_whole(o, 0, 255) for o in v): return tuple(map(int, v))
+    raise ValueError(
+        f'{name} is {c!r}; give 3 whole numbers from 0 to 255, or one for a grey{more}')
 
 # %% ../nbs/01_checks.ipynb #7124a737
 RESHAPES = { # a shape that people have: what to write

@@ -11,9 +11,11 @@ __all__ = ['Pictures', 'Labels', 'ArrayDL', 'same_random_states', 'check_valid',
 import multiprocessing, signal, threading, weakref
 import concurrent.futures.process as pools, multiprocessing.util as util
 from fastai.vision.all import *
+import albumentations as A  # after fastai, which has an `A` of its own
 from .data import Cifar10
 from .augment import *
-from .augment import _augment, _size, _whole
+from .augment import _size
+from .checks import _whole
 from .pictures import to_picture
 
 # %% ../nbs/08_loaders.ipynb #4cdb74fe
@@ -158,6 +160,25 @@ def same_random_states(dls:DataLoaders):
         set_random_states(**states)
         if mps is not None: torch.mps.set_rng_state(mps)
         for dl,s in zip(dls.loaders, rngs): dl.rng.setstate(s)
+
+# %% ../nbs/08_loaders.ipynb #b166e199
+def _augment(augment, x, kwargs):
+    "The training transform that `augment` names, tried on the pictures `x`; raises `ValueError`"
+    if augment == 'batch': t = BatchAugment(**kwargs)
+    elif augment == 'albumentations': t = AlbumentationsTransform(course_aug(**kwargs))
+    elif not isinstance(augment, A.Compose): raise ValueError(
+        f"augment is {augment!r}; give 'batch', 'albumentations' or an A.Compose")
+    elif kwargs: raise ValueError(f"{', '.join(kwargs)} belong to the course's augmentation, and "
+        'augment is an A.Compose of its own; give one or the other')
+    else: t = AlbumentationsTransform(augment)
+    states = get_random_states()
+    t.seed(0)
+    try: t(np.array(x), split_idx=0)
+    except ValueError: raise
+    except Exception as e:
+        raise ValueError(f"augment fails on uint8 pictures of {_size(x[0])} ({e}); mend it") from e
+    finally: set_random_states(**states)
+    return t
 
 # %% ../nbs/08_loaders.ipynb #f8953c55
 def check_valid(valid):

@@ -93,6 +93,10 @@ stats = three(between_0_and_1, 'numbers between 0 and 1')
 colour = three(integer(0, 255), 'whole numbers from 0 to 255')
 momenta = three(share_below_1, 'numbers from 0 to below 1')
 
+def border(v):
+    if v is None or isinstance(v, str) and v == 'wrap': return
+    if expected := colour(v): return f"{expected}, 'wrap' or None"
+
 # %% ../nbs/12_recipes.ipynb #0d21738f
 @dataclass(frozen=True)
 class _Pictures:
@@ -102,10 +106,11 @@ class _Pictures:
     augment:str = checked('albumentations', one_of(('albumentations','batch')))
     aug:str = checked('course', one_of(augs)) # one of `augs`; the rest are numbers of 'course'
     pad:int = checked(4, integer(0, 31))      # pixels on each side before the crop
-    # their colour, 3 bytes; the picture reflected if None
-    pad_fill:tuple = checked(None, or_none(colour))
+    # their colour, 3 bytes; or None: the picture reflected, or 'wrap': the picture repeated
+    pad_fill:tuple|str = checked(None, border)
     flip_p:float = checked(.5, share)         # probability of a horizontal flip
     hole:int = checked(8, integer(1, 32))     # side of the CutOut square, in pixels
+    hole_clipped:bool = checked(False, flag)  # the right and lower border may cut it
     hole_p:float = checked(1., share)         # probability of a hole
     fill:tuple = checked(fill_mean, colour)   # its colour, 3 bytes
 
@@ -177,7 +182,8 @@ class Recipe(_Cycle, _Steps, _Pictures):
         "Keyword arguments for `cifar_dls`"
         shared = dict(stats=(self.mean, self.std))
         if self.aug != 'course': return dict(augment=augs[self.aug](), **shared)
-        numbers = {k: getattr(self, k) for k in 'pad pad_fill flip_p hole hole_p fill'.split()}
+        names = 'pad pad_fill flip_p hole hole_clipped hole_p fill'.split()
+        numbers = {k: getattr(self, k) for k in names}
         return dict(augment=self.augment, **shared, **numbers)
 
 # %% ../nbs/12_recipes.ipynb #02a07ab7
