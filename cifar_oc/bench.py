@@ -143,8 +143,7 @@ def _run(folder, args):
 
 # %% ../nbs/31_bench.ipynb #fcad73a1
 def bench(
-    # as for `find_recipe` each, or a dict of such with names of your own
-    recipes=('course','best'),
+    recipes=('course','best'), # each as for `find_recipe`; a dict gives them names of your own
     seeds=(0,1,2),             # 0 to 2³²-1 each
     source=None,               # as for `train`
     epochs:int=None,           # as for `train`
