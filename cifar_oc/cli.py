@@ -162,8 +162,8 @@ def bench_command():
         except RuntimeError as e: p.exit(1, f'{p.prog}: {e}\n')
         _print_tables(runs)
     missing = len(args['recipes'])*len(args['seeds']) - len(runs)
-    if missing: p.exit(1, f'{p.prog}: {missing} run{"s"*(missing > 1)} failed; give the command '
-        'again to try only them\n')
+    if missing: p.exit(1, f'{p.prog}: failed runs: {missing}; give the command again to try '
+        'only these\n')
 
 # %% ../nbs/33_cli.ipynb #ffad30df
 def _predict_parser():

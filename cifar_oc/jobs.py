@@ -7,14 +7,13 @@ Docs: https://cifar-oc.github.io/cifar_oc/jobs.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/35_jobs.ipynb #a5afe6f8
-import pickle, time
-from concurrent.futures import CancelledError, FIRST_COMPLETED, ProcessPoolExecutor
-from concurrent.futures import ThreadPoolExecutor, wait
+# %% ../nbs/35_jobs.ipynb #b068bf60
+import pickle, threading
+from concurrent import futures  # fastai has other classes of the same names
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from tempfile import NamedTemporaryFile, TemporaryDirectory
-from threading import Lock
+from time import sleep
 from fastai.vision.all import *
 from .config import *
 from .files import cannot_write, write_files
@@ -22,7 +21,7 @@ from .recipes import *
 from .runs import *
 from .train import *
 
-# %% ../nbs/35_jobs.ipynb #a68bf771
+# %% ../nbs/35_jobs.ipynb #f2711996
 _registries = dict(networks=networks, inits=inits, augs=augs, opts=opts, recipes=recipes)
 
 def _parts(recipe):
@@ -39,7 +38,7 @@ def _parts(recipe):
             'other processes cannot import it; define it in a module, or leave the executor out')
     return pickle.dumps(parts)
 
-# %% ../nbs/35_jobs.ipynb #889aa5e0
+# %% ../nbs/35_jobs.ipynb #fe8bebba
 @dataclass(frozen=True)
 class Job:
     "One run, and all that another process needs to train it"
@@ -50,7 +49,7 @@ class Job:
     mark:Path=None   # a file that whoever shares the folder sees
     attempt:int=0    # Dask would answer the same question from its memory
 
-# %% ../nbs/35_jobs.ipynb #bca9cc9a
+# %% ../nbs/35_jobs.ipynb #c2dd00d4
 def _dask_share():
     "Threads for a Dask worker: the processors of its machine, divided by the workers there"
     from dask.system import CPU_COUNT
@@ -85,8 +84,8 @@ def _as_sent(job):
             _registries[k].clear()
             _registries[k].update(o)
 
-# %% ../nbs/35_jobs.ipynb #96dc1b52
-_one_at_a_time = Lock()
+# %% ../nbs/35_jobs.ipynb #a9495e3a
+_one_at_a_time = threading.Lock()
 
 def train_or_resume(
     folder:Path, # run folder, new or not
@@ -110,7 +109,7 @@ def work(job:Job) -> dict: # `files`, or `error` in a line, or `busy`
     try:
         with _one_at_a_time, _as_sent(job): return dict(files=_train(job))
     except BlockingIOError:  # another process trains this run
-        time.sleep(5)
+        sleep(5)
         return dict(busy=True)
     except Exception as e:
         return dict(error=error_line(e))
@@ -119,11 +118,18 @@ def error_line(e:BaseException) -> str:
     "An error as one line"
     return f"{type(e).__name__}: {' '.join(str(e).split())}"
 
-# %% ../nbs/35_jobs.ipynb #f17507b9
+# %% ../nbs/35_jobs.ipynb #d7b31eae
 def _outcome(future):
     try: return future.result()
-    except CancelledError: return dict(error='its executor has ended, or the cluster has')
+    except futures.CancelledError: return dict(error='its executor has ended, or the cluster has')
     except Exception as e: return dict(error=error_line(e))
+
+def _again(jobs, k):
+    job = jobs[k]
+    if not job.attempt:
+        print(f'{job.folder} is being trained by another process; it is asked for again')
+    jobs[k] = replace(job, attempt=job.attempt + 1)
+    return k
 
 def _outcomes(jobs, executor):
     "The number of each of `jobs` and its outcome, as they finish; what is busy is asked again"
@@ -134,18 +140,19 @@ def _outcomes(jobs, executor):
                 k = queue.pop(0)
                 try: waiting[executor.submit(work, jobs[k])] = k
                 except Exception as e: yield k,dict(error=error_line(e))
-            for f in wait(waiting, timeout=1, return_when=FIRST_COMPLETED)[0]:
+            for f in futures.wait(waiting, 1, futures.FIRST_COMPLETED)[0]:
                 k,outcome = waiting.pop(f),_outcome(f)
                 if 'busy' not in outcome: yield k,outcome
-                else: queue.append(k)
-                jobs[k] = replace(jobs[k], attempt=jobs[k].attempt + 1)
+                else: queue.append(_again(jobs, k))
     finally:
         for f in waiting: f.cancel()
 
-# %% ../nbs/35_jobs.ipynb #eb951e69
+# %% ../nbs/35_jobs.ipynb #e680d8b1
+_pools = futures.ThreadPoolExecutor,futures.ProcessPoolExecutor
+
 def is_here(executor) -> bool:
     "Whether `executor` surely runs on this machine"
-    return executor is None or isinstance(executor, (ThreadPoolExecutor, ProcessPoolExecutor))
+    return executor is None or isinstance(executor, _pools)
 
 def absolute(source):
     "`source` as it is called from any folder, also without CIFAR_OC_DATA"
@@ -159,7 +166,7 @@ def _job(folder, args, executor):
     threads = runs and max(1, torch.get_num_threads()//runs)
     return Job(folder.absolute(), args, _parts(recipe), threads)
 
-# %% ../nbs/35_jobs.ipynb #30605b07
+# %% ../nbs/35_jobs.ipynb #0aa77d09
 @contextmanager
 def _marked(folder):
     "A file in `folder`, by which a worker sees that it shares it; raises `OSError`"
@@ -181,7 +188,7 @@ def _bring(folder, outcome):
     except (OSError, ValueError) as e: return error_line(e)
     return outcome.get('error')
 
-# %% ../nbs/35_jobs.ipynb #79c4ab46
+# %% ../nbs/35_jobs.ipynb #f2c1ca77
 def spread(
     todo:list, # name, run folder and arguments of `train` of each run
     executor,  # any `concurrent.futures.Executor`
