@@ -138,7 +138,7 @@ def _plan(recipes, seeds, runs, shared):
     return files,[(n, Path(runs).expanduser()/f'{file}-seed{s}', shared | dict(recipe=r, seed=s))
         for s in seeds for n,file,r in zip(names, files, recipes)]
 
-# %% ../nbs/31_bench.ipynb #8abd1bac
+# %% ../nbs/31_bench.ipynb #26624be9
 def _check_all(todo, executor):
     "Raises `ValueError` or `OSError` for what is found without training"
     # a worker elsewhere may have another precision that it does best
@@ -157,11 +157,12 @@ def _finished(name, folder):
 def _accuracy_line(name, entry):
     return '{}, seed {seed}: accuracy {accuracy:.2%} in {seconds:.0f} s'.format(name, **entry)
 
-# %% ../nbs/31_bench.ipynb #b9bc2cdb
+# %% ../nbs/31_bench.ipynb #d023ed35
 def _collect(todo, executor, out, command):
     "Entries of the runs that finish, written as they do, and a line on each that fails"
     done,failed = {},{}
     outcomes = in_turn(todo) if executor is None else spread(todo, executor)
+    out.parent.mkdir(parents=True, exist_ok=True)
     bar = tqdm(total=len(todo), unit='run', disable=True if executor is None else None)
     with closing(outcomes), bar:
         for k,error in outcomes:
@@ -199,7 +200,6 @@ def bench(
     out = Path(out or f"results/accuracy/{'+'.join(files)}.json").expanduser()
     if out.suffix != '.json': raise ValueError(f'out is {out}; give a name that ends in .json')
     _check_all(todo, executor)
-    out.parent.mkdir(parents=True, exist_ok=True)
     done,failed = _collect(todo, executor, out, command or _command(recipes, seeds, **shared))
     for said in failed: warnings.warn(said)
     if not done: raise RuntimeError(f'no run finished: {failed[0]}')

@@ -7,7 +7,7 @@ Docs: https://cifar-oc.github.io/cifar_oc/jobs.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/35_jobs.ipynb #b068bf60
+# %% ../nbs/35_jobs.ipynb #eb2b2b52
 import pickle, threading
 from concurrent import futures  # fastai has other classes of the same names
 from contextlib import contextmanager, suppress
@@ -21,7 +21,7 @@ from .recipes import *
 from .runs import *
 from .train import *
 
-# %% ../nbs/35_jobs.ipynb #f2711996
+# %% ../nbs/35_jobs.ipynb #0d93da6d
 _registries = dict(networks=networks, inits=inits, augs=augs, opts=opts, recipes=recipes)
 
 def _parts(recipe):
@@ -38,7 +38,7 @@ def _parts(recipe):
             'other processes cannot import it; define it in a module, or leave the executor out')
     return pickle.dumps(parts)
 
-# %% ../nbs/35_jobs.ipynb #fe8bebba
+# %% ../nbs/35_jobs.ipynb #43f646bb
 @dataclass(frozen=True)
 class Job:
     "One run, and all that another process needs to train it"
@@ -49,7 +49,7 @@ class Job:
     mark:Path=None   # a file that whoever shares the folder sees
     attempt:int=0    # Dask would answer the same question from its memory
 
-# %% ../nbs/35_jobs.ipynb #c2dd00d4
+# %% ../nbs/35_jobs.ipynb #79c02529
 def _dask_share():
     "Threads for a Dask worker: the processors of its machine, divided by the workers there"
     from dask.system import CPU_COUNT
@@ -84,7 +84,7 @@ def _as_sent(job):
             _registries[k].clear()
             _registries[k].update(o)
 
-# %% ../nbs/35_jobs.ipynb #a9495e3a
+# %% ../nbs/35_jobs.ipynb #087696a6
 _one_at_a_time = threading.Lock()
 
 def train_or_resume(
@@ -118,7 +118,7 @@ def error_line(e:BaseException) -> str:
     "An error as one line"
     return f"{type(e).__name__}: {' '.join(str(e).split())}"
 
-# %% ../nbs/35_jobs.ipynb #d7b31eae
+# %% ../nbs/35_jobs.ipynb #27544f9b
 def _outcome(future):
     try: return future.result()
     except futures.CancelledError: return dict(error='its executor has ended, or the cluster has')
@@ -147,7 +147,7 @@ def _outcomes(jobs, executor):
     finally:
         for f in waiting: f.cancel()
 
-# %% ../nbs/35_jobs.ipynb #e680d8b1
+# %% ../nbs/35_jobs.ipynb #83430fa0
 _pools = futures.ThreadPoolExecutor,futures.ProcessPoolExecutor
 
 def is_here(executor) -> bool:
@@ -166,7 +166,7 @@ def _job(folder, args, executor):
     threads = runs and max(1, torch.get_num_threads()//runs)
     return Job(folder.absolute(), args, _parts(recipe), threads)
 
-# %% ../nbs/35_jobs.ipynb #0aa77d09
+# %% ../nbs/35_jobs.ipynb #16fc4a56
 @contextmanager
 def _marked(folder):
     "A file in `folder`, by which a worker sees that it shares it; raises `OSError`"
@@ -188,26 +188,37 @@ def _bring(folder, outcome):
     except (OSError, ValueError) as e: return error_line(e)
     return outcome.get('error')
 
-# %% ../nbs/35_jobs.ipynb #f2c1ca77
-def spread(
-    todo:list, # name, run folder and arguments of `train` of each run
-    executor,  # any `concurrent.futures.Executor`
-):             # yields the number of each run, and its error in a line or None, as they finish
-    "Train each of `todo` where there is room; raises `ValueError` before it begins"
-    def finished(folder): return folder.exists() and Run(folder).finished
-    folders = [folder for _,folder,_ in todo]
-    done = [k for k,folder in enumerate(folders) if finished(folder)]
-    jobs = {k: _job(folder, args, executor)
-        for k,(_,folder,args) in enumerate(todo) if k not in done}
-    yield from ((k,None) for k in done)
+# %% ../nbs/35_jobs.ipynb #91f79820
+def _check_start(executor):
+    "Raises `ValueError` where processes are forks, in which the threads of torch hang"
+    context = getattr(executor, '_mp_context', None)
+    if context is None or context.get_start_method() != 'fork': return
+    raise ValueError("torch may hang in a fork of this process; give "
+        f'ProcessPoolExecutor({executor._max_workers}, get_context("spawn"))')
+
+def _spread(done, jobs, folders, executor):
+    for k in done: yield k,None
     if not jobs: return
     with _marked(folders[0].parent) as mark:
         jobs = {k: replace(job, mark=mark) for k,job in jobs.items()}
         for k,outcome in _outcomes(jobs, executor): yield k,_bring(folders[k], outcome)
 
+def spread(
+    todo:list, # name, run folder and arguments of `train` of each run
+    executor,  # any `concurrent.futures.Executor`
+):             # a generator: the number of each run that ends, and its error in a line or None
+    "Train each of `todo` where there is room; raises `ValueError` before it begins"
+    _check_start(executor)
+    def finished(folder): return folder.exists() and Run(folder).finished
+    folders = [folder for _,folder,_ in todo]
+    done = [k for k,folder in enumerate(folders) if finished(folder)]
+    jobs = {k: _job(folder, args, executor)
+        for k,(_,folder,args) in enumerate(todo) if k not in done}
+    return _spread(done, jobs, folders, executor)
+
 def in_turn(
     todo:list, # as for `spread`
-):             # yields as `spread` does
+):             # as for `spread`
     "Train each of `todo` here, one after the other"
     for k,(name,folder,args) in enumerate(todo):
         print(f'\n{name}, seed {args["seed"]}: run {k+1} of {len(todo)}', flush=True)

@@ -40,7 +40,3 @@ def bench_command():
     from cifar_oc.cli import bench_command
     register()
     bench_command()
-
-if __name__ == '__main__':
-    import many_child  # under its own name, for other processes import it so
-    many_child.bench_command()
