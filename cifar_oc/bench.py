@@ -17,8 +17,9 @@ from fastai.vision.all import *
 from .config import *
 from .curves import *
 from .data import load_cifar10
+from .executors import absolute, in_turn, is_here, spread
 from .files import json_text, replace_file, replace_text
-from .jobs import absolute, error_line, in_turn, is_here, spread
+from .jobs import error_line
 from .onecycle import closed_figure
 from .runs import *
 
@@ -138,7 +139,7 @@ def _plan(recipes, seeds, runs, shared):
     return files,[(n, Path(runs).expanduser()/f'{file}-seed{s}', shared | dict(recipe=r, seed=s))
         for s in seeds for n,file,r in zip(names, files, recipes)]
 
-# %% ../nbs/31_bench.ipynb #26624be9
+# %% ../nbs/31_bench.ipynb #7e2f4903
 def _check_all(todo, executor):
     "Raises `ValueError` or `OSError` for what is found without training"
     # a worker elsewhere may have another precision that it does best
@@ -157,7 +158,7 @@ def _finished(name, folder):
 def _accuracy_line(name, entry):
     return '{}, seed {seed}: accuracy {accuracy:.2%} in {seconds:.0f} s'.format(name, **entry)
 
-# %% ../nbs/31_bench.ipynb #d023ed35
+# %% ../nbs/31_bench.ipynb #189d7202
 def _collect(todo, executor, out, command):
     "Entries of the runs that finish, written as they do, and a line on each that fails"
     done,failed = {},{}

@@ -1,4 +1,4 @@
-"""Where the runs of a comparison go: to processes of this machine, or to a Dask cluster
+"""The runs of a comparison, spread over this machine or a Dask cluster, and collected as they finish
 
 Docs: https://cifar-oc.github.io/cifar_oc/executors.html.md"""
 
@@ -7,71 +7,119 @@ Docs: https://cifar-oc.github.io/cifar_oc/executors.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/36_executors.ipynb #66aa8fc5
-import os, signal, sys, torch
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager, nullcontext
-from multiprocessing import connection, get_context, parent_process
-from itertools import chain
-from queue import SimpleQueue
-from threading import Lock, RLock, Thread
-from tqdm import tqdm
-from .shell import warnings_inone_line
+# %% ../nbs/36_executors.ipynb #c7f25c8f
+from concurrent import futures  # fastai has other classes of the same names
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
+from tempfile import NamedTemporaryFile
+from fastai.vision.all import *
+from .config import *
+from .files import cannot_write, write_files
+from .jobs import Job, end_children, error_line, parts_of, train_or_resume, work
+from .runs import *
 
-# %% ../nbs/36_executors.ipynb #7c0df8f9
-_whole_life = ExitStack()
+# %% ../nbs/36_executors.ipynb #72155104
+def _outcome(future):
+    try: return future.result()
+    except futures.CancelledError: return dict(error='its executor has ended, or the cluster has')
+    except Exception as e: return dict(error=error_line(e))
 
-def _end_with_parent():
-    connection.wait([parent_process().sentinel])
-    os._exit(1)
+def _again(jobs, k):
+    job = jobs[k]
+    if not job.attempt:
+        print(f'{job.folder} is being trained by another process; it is asked for again')
+    jobs[k] = replace(job, attempt=job.attempt + 1)
+    return k
 
-def _begin(i):
-    "What a new process does first"
-    Thread(target=_end_with_parent, daemon=True).start()
-    tqdm.set_lock(RLock())  # its own is a semaphore of the system, which outlives a killed process
-    sys.stdout = open(os.devnull, 'w', encoding='utf-8')
-    _whole_life.enter_context(warnings_inone_line('cifar-oc-bench'))
-    if cards := torch.cuda.device_count(): torch.cuda.set_device(i % cards)
+def _outcomes(jobs, executor):
+    "The number of each of `jobs` and its outcome, as they finish; what is busy is asked again"
+    waiting,queue = {},list(jobs)
+    try:
+        while waiting or queue:
+            while queue:
+                k = queue.pop(0)
+                try: waiting[executor.submit(work, jobs[k])] = k
+                except Exception as e: yield k,dict(error=error_line(e))
+            for f in futures.wait(waiting, 1, futures.FIRST_COMPLETED)[0]:
+                k,outcome = waiting.pop(f),_outcome(f)
+                if 'busy' not in outcome: yield k,outcome
+                else: queue.append(_again(jobs, k))
+    finally:
+        for f in waiting: f.cancel()
+        for mark in {jobs[k].mark for k in waiting.values()}: end_children(mark)
 
-def _deaf():
-    "A process that this thread starts does not hear Ctrl-C"
-    if hasattr(signal, 'pthread_sigmask'):  # Windows has none
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+# %% ../nbs/36_executors.ipynb #71011988
+_pools = futures.ThreadPoolExecutor,futures.ProcessPoolExecutor
 
-# %% ../nbs/36_executors.ipynb #b9fd3c54
-class Processes(ThreadPoolExecutor):
-    "An executor of `n` processes of this machine; a lost one is replaced, and its run tried again"
-    def __init__(self, n:int):
-        super().__init__(n, initializer=_deaf)
-        self.lock,self.ended,self.pools,self.free = Lock(),False,{},SimpleQueue()
-        for i in range(n): self.free.put(i)
-    def submit(self, f, *args): return super().submit(self._apart, f, *args)
-    def _apart(self, f, *args):
-        i = self.free.get()
-        try:
-            for _ in range(3):
-                try: return self._start(i, f, *args).result()
-                except BrokenProcessPool: self.pools.pop(i).shutdown()
-        finally: self.free.put(i)
-        raise MemoryError('its process was lost 3 times, as happens where memory is short')
-    def _start(self, i, f, *args):
-        with self.lock:
-            if self.ended: raise InterruptedError('interrupted')
-            if i not in self.pools:
-                self.pools[i] = ProcessPoolExecutor(1, get_context('spawn'), _begin, (i,))
-            return self.pools[i].submit(f, *args)
-    def shutdown(self, wait=True, cancel_futures=True):
-        "End the processes, also those that train"
-        with self.lock:
-            self.ended,pools = True,list(self.pools.values())
-            busy = self.free.qsize() < self._max_workers
-            for p in chain(*((pool._processes or {}).values() for pool in pools if busy)):
-                p.terminate()
-        super().shutdown(wait, cancel_futures=True)
-        for pool in pools: pool.shutdown(wait)
+def is_here(executor) -> bool:
+    "Whether `executor` surely runs on this machine"
+    return executor is None or isinstance(executor, _pools)
 
-# %% ../nbs/36_executors.ipynb #26f2f9a3
+def absolute(source):
+    "`source` as it is called from any folder, also without CIFAR_OC_DATA"
+    source = source or os.environ.get('CIFAR_OC_DATA')
+    return source if source in (None, '', 'demo') else os.path.abspath(os.path.expanduser(source))
+
+def _job(folder, args, executor):
+    "The `Job` of a run; raises `ValueError` where it cannot be sent"
+    recipe,runs = find_recipe(args['recipe']),getattr(executor, '_max_workers', None)
+    args = args | dict(recipe=recipe, source=absolute(args['source']))
+    threads = runs and max(1, torch.get_num_threads()//runs)
+    return Job(folder.absolute(), args, parts_of(recipe), threads)
+
+# %% ../nbs/36_executors.ipynb #251b4d8f
+@contextmanager
+def _marked(folder):
+    "A file in `folder`, by which a worker sees that it shares it; raises `OSError`"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        mark = NamedTemporaryFile(dir=folder.absolute(), prefix='.shared-')
+    except OSError as e: raise cannot_write(folder, e) from e
+    try:
+        with mark: yield Path(mark.name)
+    finally:
+        with suppress(OSError): folder.rmdir()  # if it is empty
+
+def _bring(folder, outcome):
+    "Put what was trained elsewhere into `folder`; the error, in a line, or None"
+    try:
+        if outcome.get('files'):
+            write_files(folder, outcome['files'])
+            Run(folder).close()  # the checkpoint of an earlier attempt is of no use now
+    except (OSError, ValueError) as e: return error_line(e)
+    return outcome.get('error')
+
+# %% ../nbs/36_executors.ipynb #f26c4655
+def _spread(done, jobs, folders, executor):
+    for k in done: yield k,None
+    if not jobs: return
+    with _marked(folders[0].parent) as mark:
+        jobs = {k: replace(job, mark=mark) for k,job in jobs.items()}
+        for k,outcome in _outcomes(jobs, executor): yield k,_bring(folders[k], outcome)
+
+def spread(
+    todo:list, # name, run folder and arguments of `train` of each run
+    executor,  # any `concurrent.futures.Executor`
+):             # a generator: the number of each run that ends, and its error in a line or None
+    "Train each of `todo` where there is room; raises `ValueError` before it begins"
+    def finished(folder): return folder.exists() and Run(folder).finished
+    folders = [folder for _,folder,_ in todo]
+    done = [k for k,folder in enumerate(folders) if finished(folder)]
+    jobs = {k: _job(folder, args, executor)
+        for k,(_,folder,args) in enumerate(todo) if k not in done}
+    return _spread(done, jobs, folders, executor)
+
+def in_turn(
+    todo:list, # as for `spread`
+):             # as for `spread`
+    "Train each of `todo` here, one after the other"
+    for k,(name,folder,args) in enumerate(todo):
+        print(f'\n{name}, seed {args["seed"]}: run {k+1} of {len(todo)}', flush=True)
+        try: train_or_resume(folder, args)
+        except Exception as e: yield k,error_line(e)
+        else: yield k,None
+
+# %% ../nbs/36_executors.ipynb #773335c9
 @contextmanager
 def dask_workers(address:str):
     "An executor on the Dask cluster at `address`; raises `ImportError` or `OSError`"
@@ -94,14 +142,13 @@ def _workers_line(address, threads):
     n = len(threads)
     line = f"{n or 'no'} worker{'s'*(n != 1)} at {address}"
     if not n: return f'{line} yet; start some with dask worker {address} --nthreads 1'
-    if max(threads.values()) == 1: return line
-    return f'{line}, each training one run at a time; with --nthreads 1 none would wait for another'
+    return f'{line}, for {sum(threads.values())} runs at once'
 
-# %% ../nbs/36_executors.ipynb #72f72688
+# %% ../nbs/36_executors.ipynb #c2d7f17e
 def executor_of(
     workers:int=None, # processes of this machine
     address:str=None, # of a Dask scheduler
 ):                    # a context with an executor, or with None
     "What `cifar-oc-bench` was given"
     if address: return dask_workers(address)
-    return Processes(workers) if workers else nullcontext()
+    return futures.ThreadPoolExecutor(workers) if workers else nullcontext()

@@ -7,24 +7,23 @@ Docs: https://cifar-oc.github.io/cifar_oc/jobs.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/35_jobs.ipynb #eb2b2b52
-import pickle, threading
-from concurrent import futures  # fastai has other classes of the same names
-from contextlib import contextmanager, suppress
+# %% ../nbs/35_jobs.ipynb #c8f6b143
+import pickle, sys, threading
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from subprocess import PIPE, Popen
+from tempfile import TemporaryDirectory
 from time import sleep
 from fastai.vision.all import *
-from .config import *
-from .files import cannot_write, write_files
 from .recipes import *
 from .runs import *
+from .shell import warnings_inone_line
 from .train import *
 
-# %% ../nbs/35_jobs.ipynb #0d93da6d
+# %% ../nbs/35_jobs.ipynb #04add1cb
 _registries = dict(networks=networks, inits=inits, augs=augs, opts=opts, recipes=recipes)
 
-def _parts(recipe):
+def parts_of(recipe):
     "What stands behind the names of `recipe`, pickled; raises `ValueError`"
     r = get_recipe(recipe)
     named = dict(networks=r.network, inits=r.init, augs=r.aug, opts=r.opt)
@@ -38,55 +37,19 @@ def _parts(recipe):
             'other processes cannot import it; define it in a module, or leave the executor out')
     return pickle.dumps(parts)
 
-# %% ../nbs/35_jobs.ipynb #43f646bb
+# %% ../nbs/35_jobs.ipynb #b17f7197
 @dataclass(frozen=True)
 class Job:
     "One run, and all that another process needs to train it"
     folder:Path      # run folder, as it is called from anywhere
     args:dict        # arguments of `train`
-    parts:bytes      # from `_parts`
-    threads:int=None # processor threads that it may use; a Dask worker's share if None
+    parts:bytes      # from `parts_of`
+    threads:int=None # processor threads that it may use; decided by the worker if None
     mark:Path=None   # a file that whoever shares the folder sees
+    card:int=None    # number of the graphics card
     attempt:int=0    # Dask would answer the same question from its memory
 
-# %% ../nbs/35_jobs.ipynb #79c02529
-def _dask_share():
-    "Threads for a Dask worker: the processors of its machine, divided by the workers there"
-    from dask.system import CPU_COUNT
-    from distributed import get_client, get_worker
-    def host(address): return address.rpartition(':')[0]
-    here = host(get_worker().address)
-    return max(1, CPU_COUNT//sum(host(o) == here for o in get_client().nthreads()))
-
-def _threads(given):
-    "`given`, the share of a Dask worker, or what this process uses anyway"
-    if given: return given
-    with suppress(ImportError, ValueError):  # no Dask, or none of its workers
-        return _dask_share()
-    return torch.get_num_threads()
-
-@contextmanager
-def _as_sent(job):
-    "This process knows the recipe of `job` and keeps to its threads, and after is as it was"
-    before = {k: dict(o) for k,o in _registries.items()}
-    threads = torch.get_num_threads()
-    try: parts = pickle.loads(job.parts)
-    except Exception as e:
-        raise ValueError(f'the worker cannot import what the recipe names ({e}); '
-            'install its module there') from e
-    try:
-        for k,part in parts.items(): _registries[k].update(part)
-        torch.set_num_threads(_threads(job.threads))
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        for k,o in before.items():
-            _registries[k].clear()
-            _registries[k].update(o)
-
-# %% ../nbs/35_jobs.ipynb #087696a6
-_one_at_a_time = threading.Lock()
-
+# %% ../nbs/35_jobs.ipynb #4b108ecf
 def train_or_resume(
     folder:Path, # run folder, new or not
     args:dict,   # arguments of `train`
@@ -96,6 +59,10 @@ def train_or_resume(
     elif not Run(folder).finished: resume(folder, report=False)
     return Run(folder)
 
+def error_line(e:BaseException) -> str:
+    "An error as one line"
+    return f"{type(e).__name__}: {' '.join(str(e).split())}"
+
 def _train(job):
     "Files of the run, if this machine does not share its folder"
     if job.mark.exists():
@@ -104,124 +71,94 @@ def _train(job):
     with TemporaryDirectory() as tmp:
         return train_or_resume(Path(tmp)/job.folder.name, job.args).files()
 
-def work(job:Job) -> dict: # `files`, or `error` in a line, or `busy`
-    "What a worker does"
-    try:
-        with _one_at_a_time, _as_sent(job): return dict(files=_train(job))
-    except BlockingIOError:  # another process trains this run
-        sleep(5)
-        return dict(busy=True)
+def _register(parts):
+    "Know what a recipe names; raises `ValueError`"
+    try: found = pickle.loads(parts)
     except Exception as e:
-        return dict(error=error_line(e))
+        raise ValueError(f'the worker cannot import what the recipe names ({e}); '
+            'install its module there') from e
+    for k,part in found.items(): _registries[k].update(part)
 
-def error_line(e:BaseException) -> str:
-    "An error as one line"
-    return f"{type(e).__name__}: {' '.join(str(e).split())}"
-
-# %% ../nbs/35_jobs.ipynb #27544f9b
-def _outcome(future):
-    try: return future.result()
-    except futures.CancelledError: return dict(error='its executor has ended, or the cluster has')
+# %% ../nbs/35_jobs.ipynb #525eebb4
+def _tried(job):
+    "`files`, or `error` in a line, or that it is `busy`: another process trains this run"
+    try:
+        _register(job.parts)
+        torch.set_num_threads(job.threads)
+        if job.card is not None: torch.cuda.set_device(job.card)
+        return dict(files=_train(job))
+    except BlockingIOError: return dict(busy=True)
     except Exception as e: return dict(error=error_line(e))
 
-def _again(jobs, k):
-    job = jobs[k]
-    if not job.attempt:
-        print(f'{job.folder} is being trained by another process; it is asked for again')
-    jobs[k] = replace(job, attempt=job.attempt + 1)
-    return k
+def _end_with_worker():
+    while os.read(0, 1): pass  # not sys.stdin, which this thread would keep locked
+    os._exit(1)
 
-def _outcomes(jobs, executor):
-    "The number of each of `jobs` and its outcome, as they finish; what is busy is asked again"
-    waiting,queue = {},list(jobs)
+def child():
+    "What the process of a run does"
+    answer = os.fdopen(os.dup(1), 'wb')
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what training prints is for nobody
+    job = pickle.load(sys.stdin.buffer)
+    threading.Thread(target=_end_with_worker, daemon=True).start()
+    with warnings_inone_line('cifar-oc-bench'), answer: pickle.dump(_tried(job), answer)
+
+# %% ../nbs/35_jobs.ipynb #2a276eda
+_beginning = threading.Lock()
+_children = {}      # the processes that this one has begun, and their jobs
+_given_up = set()   # marks of those who were interrupted
+_command = 'from cifar_oc.jobs import child; child()'
+
+def _begin(job):
+    "The process of a run, on the card with the fewest runs; Ctrl-C is not for it"
+    if job.mark in _given_up: raise InterruptedError('interrupted')
+    on,cards = [o.card for o in _children.values()],range(torch.cuda.device_count())
+    job = replace(job, card=min(cards, key=on.count) if cards else None)
+    env = os.environ | dict(PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+    command = [sys.executable, '-W', 'ignore::FutureWarning', '-c', _command]
+    p = Popen(command, stdin=PIPE, stdout=PIPE, env=env, start_new_session=True)
+    _children[p] = job
+    return p,job
+
+def _ask(job):
+    "The answer of the process of a run, None if it was lost"
+    with _beginning: p,job = _begin(job)
     try:
-        while waiting or queue:
-            while queue:
-                k = queue.pop(0)
-                try: waiting[executor.submit(work, jobs[k])] = k
-                except Exception as e: yield k,dict(error=error_line(e))
-            for f in futures.wait(waiting, 1, futures.FIRST_COMPLETED)[0]:
-                k,outcome = waiting.pop(f),_outcome(f)
-                if 'busy' not in outcome: yield k,outcome
-                else: queue.append(_again(jobs, k))
+        with suppress(OSError):  # it was lost at once
+            p.stdin.write(pickle.dumps(job))
+            p.stdin.flush()
+        answer = p.stdout.read()
+        return pickle.loads(answer) if p.wait() == 0 else None
     finally:
-        for f in waiting: f.cancel()
+        p.kill()
+        p.communicate()
+        with _beginning: del _children[p]
 
-# %% ../nbs/35_jobs.ipynb #83430fa0
-_pools = futures.ThreadPoolExecutor,futures.ProcessPoolExecutor
+def end_children(mark):
+    "End the runs of `mark` that this process has begun; it begins no more of them"
+    with _beginning:
+        _given_up.add(mark)
+        for p,job in _children.items():
+            if job.mark == mark: p.kill()
 
-def is_here(executor) -> bool:
-    "Whether `executor` surely runs on this machine"
-    return executor is None or isinstance(executor, _pools)
+# %% ../nbs/35_jobs.ipynb #7cd9cfb4
+def _dask_share():
+    "Threads of a run on a Dask worker: the processors of its machine, divided by the runs there"
+    from dask.system import CPU_COUNT
+    from distributed import get_client, get_worker
+    def host(address): return address.rpartition(':')[0]
+    here = host(get_worker().address)
+    runs = sum(n for o,n in get_client().nthreads().items() if host(o) == here)
+    return max(1, CPU_COUNT//max(1, runs))
 
-def absolute(source):
-    "`source` as it is called from any folder, also without CIFAR_OC_DATA"
-    source = source or os.environ.get('CIFAR_OC_DATA')
-    return source if source in (None, '', 'demo') else os.path.abspath(os.path.expanduser(source))
+def _threads():
+    with suppress(ImportError, ValueError): return _dask_share()  # no Dask, or none of its workers
+    return torch.get_num_threads()
 
-def _job(folder, args, executor):
-    "The `Job` of a run; raises `ValueError` where it cannot be sent"
-    recipe,runs = find_recipe(args['recipe']),getattr(executor, '_max_workers', None)
-    args = args | dict(recipe=recipe, source=absolute(args['source']))
-    threads = runs and max(1, torch.get_num_threads()//runs)
-    return Job(folder.absolute(), args, _parts(recipe), threads)
-
-# %% ../nbs/35_jobs.ipynb #16fc4a56
-@contextmanager
-def _marked(folder):
-    "A file in `folder`, by which a worker sees that it shares it; raises `OSError`"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        mark = NamedTemporaryFile(dir=folder.absolute(), prefix='.shared-')
-    except OSError as e: raise cannot_write(folder, e) from e
-    try:
-        with mark: yield Path(mark.name)
-    finally:
-        with suppress(OSError): folder.rmdir()  # if it is empty
-
-def _bring(folder, outcome):
-    "Put what was trained elsewhere into `folder`; the error, in a line, or None"
-    try:
-        if outcome.get('files'):
-            write_files(folder, outcome['files'])
-            Run(folder).close()  # the checkpoint of an earlier attempt is of no use now
-    except (OSError, ValueError) as e: return error_line(e)
-    return outcome.get('error')
-
-# %% ../nbs/35_jobs.ipynb #91f79820
-def _check_start(executor):
-    "Raises `ValueError` where processes are forks, in which the threads of torch hang"
-    context = getattr(executor, '_mp_context', None)
-    if context is None or context.get_start_method() != 'fork': return
-    raise ValueError("torch may hang in a fork of this process; give "
-        f'ProcessPoolExecutor({executor._max_workers}, get_context("spawn"))')
-
-def _spread(done, jobs, folders, executor):
-    for k in done: yield k,None
-    if not jobs: return
-    with _marked(folders[0].parent) as mark:
-        jobs = {k: replace(job, mark=mark) for k,job in jobs.items()}
-        for k,outcome in _outcomes(jobs, executor): yield k,_bring(folders[k], outcome)
-
-def spread(
-    todo:list, # name, run folder and arguments of `train` of each run
-    executor,  # any `concurrent.futures.Executor`
-):             # a generator: the number of each run that ends, and its error in a line or None
-    "Train each of `todo` where there is room; raises `ValueError` before it begins"
-    _check_start(executor)
-    def finished(folder): return folder.exists() and Run(folder).finished
-    folders = [folder for _,folder,_ in todo]
-    done = [k for k,folder in enumerate(folders) if finished(folder)]
-    jobs = {k: _job(folder, args, executor)
-        for k,(_,folder,args) in enumerate(todo) if k not in done}
-    return _spread(done, jobs, folders, executor)
-
-def in_turn(
-    todo:list, # as for `spread`
-):             # as for `spread`
-    "Train each of `todo` here, one after the other"
-    for k,(name,folder,args) in enumerate(todo):
-        print(f'\n{name}, seed {args["seed"]}: run {k+1} of {len(todo)}', flush=True)
-        try: train_or_resume(folder, args)
-        except Exception as e: yield k,error_line(e)
-        else: yield k,None
+def work(job:Job) -> dict: # as for `_tried`
+    "What a worker does"
+    job = replace(job, threads=job.threads or _threads())
+    for _ in range(3):
+        if (outcome := _ask(job)) is None: continue
+        if 'busy' in outcome: sleep(5)
+        return outcome
+    return dict(error='its process was lost 3 times, as happens where memory is short')

@@ -57,7 +57,7 @@ def serial(pictures, tmp_path_factory):
     return accuracies(folder),table(out),folder
 
 def test_workers(serial, pictures, tmp_path):
-    "Two processes, one of which is killed in mid-run, find what one does; its run resumes from its checkpoint."
+    "Two at a time, one of which is killed in mid-run, find what one process does; the killed run resumes from its checkpoint."
     (counted := tmp_path/'steps').mkdir()
     status,out,err = finish(start(pictures, tmp_path, '--workers', '2', MANY_STEPS=str(counted)))
     assert (status, err) == (0, '')
@@ -92,7 +92,7 @@ def test_all_failed(pictures, tmp_path):
 @pytest.mark.parametrize('by', [signal.SIGINT, signal.SIGKILL], ids=['Ctrl-C', 'killed'])
 def test_interrupted(by, pictures, tmp_path):
     "No process is left, neither after Ctrl-C, which all of them get, nor where only the first is killed."
-    process = start(pictures, tmp_path, '--workers', '2', '--epochs', '999')
+    process = start(pictures, tmp_path, '--workers', '2', '--epochs', '999', seeds=[3])
     try:
         checkpoint = tmp_path/'runs'/'best-seed3'/'checkpoint.safetensors'
         while not checkpoint.exists(): assert process.poll() is None and not time.sleep(.05)
@@ -109,28 +109,26 @@ def test_interrupted(by, pictures, tmp_path):
 
 @pytest.fixture
 def cluster(tmp_path, monkeypatch):
-    "Two worker processes on two processors, which count their steps."
+    "Two worker processes whose runs count their steps."
     from distributed import LocalCluster
     (counted := tmp_path/'steps').mkdir()
     monkeypatch.setenv('MANY_STEPS', str(counted))
-    processors = os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else None
-    if processors: os.sched_setaffinity(0, sorted(processors)[:2])
-    try:
-        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, worker_dashboard_address=None) as cluster: yield cluster
-    finally:
-        if processors: os.sched_setaffinity(0, processors)
+    monkeypatch.setenv('MANY_DASK', '1')
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, worker_dashboard_address=None) as cluster: yield cluster
 
 def test_dask(serial, cluster, pictures, tmp_path):
     "A worker that is killed in mid-run loses nothing: its run resumes on another. Given again to the command, runs are read, and one more is trained."
     counted = tmp_path/'steps'
-    with cluster.get_client() as client: train(pictures, tmp_path, executor=client.get_executor())
+    with cluster.get_client() as client:
+        executor = client.get_executor()
+        executor._max_workers = 2  # one thread a run, as here: another number rounds otherwise
+        train(pictures, tmp_path, executor=executor)
     assert accuracies(tmp_path) == serial[0]
-    assert (counted/'killed').exists() and n_steps < many_child.steps(counted) < n_steps + many_child.steps_before_death
-    assert {Run(p).metrics['machine'].rpartition(', ')[2] for p in (tmp_path/'runs').iterdir()} == {'1 threads'}
     before = many_child.steps(counted)
-    status,out,err = finish(start(pictures, tmp_path, '--dask', cluster.scheduler_address, seeds=(3, 4, 5)))
-    assert (status, err) == (0, '') and out.startswith(f'2 workers at {cluster.scheduler_address}\n')
-    assert accuracies(tmp_path)[:4] == serial[0] and many_child.steps(counted) - before == n_steps//2
+    assert (counted/'killed').exists() and n_steps < before < n_steps + many_child.steps_before_death
+    status,out,err = finish(start(pictures, tmp_path, '--dask', cluster.scheduler_address, recipes=['best'], seeds=(3, 4, 5)))
+    assert (status, err) == (0, '') and out.startswith(f'2 workers at {cluster.scheduler_address}, for 2 runs at once\n')
+    assert accuracies(tmp_path)[:2] == serial[0][1::2] and many_child.steps(counted) - before == n_steps//4
 
 class Elsewhere(ThreadPoolExecutor):
     "An executor whose workers do not see the folder of the runs."
