@@ -17,7 +17,7 @@ from fastai.vision.all import *
 from .config import *
 from .curves import *
 from .data import load_cifar10
-from .executors import absolute, in_turn, is_here, spread
+from .executors import absolute, at_once, in_turn, is_here
 from .files import json_text, replace_file, replace_text
 from .jobs import error_line
 from .onecycle import closed_figure
@@ -139,7 +139,7 @@ def _plan(recipes, seeds, runs, shared):
     return files,[(n, Path(runs).expanduser()/f'{file}-seed{s}', shared | dict(recipe=r, seed=s))
         for s in seeds for n,file,r in zip(names, files, recipes)]
 
-# %% ../nbs/31_bench.ipynb #7e2f4903
+# %% ../nbs/31_bench.ipynb #c61eee64
 def _check_all(todo, executor):
     "Raises `ValueError` or `OSError` for what is found without training"
     # a worker elsewhere may have another precision that it does best
@@ -158,11 +158,11 @@ def _finished(name, folder):
 def _accuracy_line(name, entry):
     return '{}, seed {seed}: accuracy {accuracy:.2%} in {seconds:.0f} s'.format(name, **entry)
 
-# %% ../nbs/31_bench.ipynb #189d7202
+# %% ../nbs/31_bench.ipynb #b5e16f9a
 def _collect(todo, executor, out, command):
     "Entries of the runs that finish, written as they do, and a line on each that fails"
     done,failed = {},{}
-    outcomes = in_turn(todo) if executor is None else spread(todo, executor)
+    outcomes = in_turn(todo) if executor is None else at_once(todo, executor)
     out.parent.mkdir(parents=True, exist_ok=True)
     bar = tqdm(total=len(todo), unit='run', disable=True if executor is None else None)
     with closing(outcomes), bar:

@@ -138,6 +138,7 @@ def _bench_parser():
         help='train on the workers of a Dask cluster, whose scheduler has this address')
     return p
 
+# %% ../nbs/33_cli.ipynb #c7d35c0c
 def _print_tables(runs):
     from cifar_oc.bench import accuracy_table, paired_table
     print('\naccuracy after the last epoch, %, without test-time augmentation')

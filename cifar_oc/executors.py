@@ -7,7 +7,7 @@ Docs: https://cifar-oc.github.io/cifar_oc/executors.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/36_executors.ipynb #c7f25c8f
+# %% ../nbs/36_executors.ipynb #3645b2e9
 from concurrent import futures  # fastai has other classes of the same names
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -18,7 +18,7 @@ from .files import cannot_write, write_files
 from .jobs import Job, end_children, error_line, parts_of, train_or_resume, work
 from .runs import *
 
-# %% ../nbs/36_executors.ipynb #72155104
+# %% ../nbs/36_executors.ipynb #f4997c1c
 def _outcome(future):
     try: return future.result()
     except futures.CancelledError: return dict(error='its executor has ended, or the cluster has')
@@ -48,7 +48,7 @@ def _outcomes(jobs, executor):
         for f in waiting: f.cancel()
         for mark in {jobs[k].mark for k in waiting.values()}: end_children(mark)
 
-# %% ../nbs/36_executors.ipynb #71011988
+# %% ../nbs/36_executors.ipynb #118f085d
 _pools = futures.ThreadPoolExecutor,futures.ProcessPoolExecutor
 
 def is_here(executor) -> bool:
@@ -67,7 +67,7 @@ def _job(folder, args, executor):
     threads = runs and max(1, torch.get_num_threads()//runs)
     return Job(folder.absolute(), args, parts_of(recipe), threads)
 
-# %% ../nbs/36_executors.ipynb #251b4d8f
+# %% ../nbs/36_executors.ipynb #3db5e8bc
 @contextmanager
 def _marked(folder):
     "A file in `folder`, by which a worker sees that it shares it; raises `OSError`"
@@ -89,15 +89,15 @@ def _bring(folder, outcome):
     except (OSError, ValueError) as e: return error_line(e)
     return outcome.get('error')
 
-# %% ../nbs/36_executors.ipynb #f26c4655
-def _spread(done, jobs, folders, executor):
+# %% ../nbs/36_executors.ipynb #597ae7e7
+def _at_once(done, jobs, folders, executor):
     for k in done: yield k,None
     if not jobs: return
     with _marked(folders[0].parent) as mark:
         jobs = {k: replace(job, mark=mark) for k,job in jobs.items()}
         for k,outcome in _outcomes(jobs, executor): yield k,_bring(folders[k], outcome)
 
-def spread(
+def at_once(
     todo:list, # name, run folder and arguments of `train` of each run
     executor,  # any `concurrent.futures.Executor`
 ):             # a generator: the number of each run that ends, and its error in a line or None
@@ -107,11 +107,11 @@ def spread(
     done = [k for k,folder in enumerate(folders) if finished(folder)]
     jobs = {k: _job(folder, args, executor)
         for k,(_,folder,args) in enumerate(todo) if k not in done}
-    return _spread(done, jobs, folders, executor)
+    return _at_once(done, jobs, folders, executor)
 
 def in_turn(
-    todo:list, # as for `spread`
-):             # as for `spread`
+    todo:list, # as for `at_once`
+):             # as for `at_once`
     "Train each of `todo` here, one after the other"
     for k,(name,folder,args) in enumerate(todo):
         print(f'\n{name}, seed {args["seed"]}: run {k+1} of {len(todo)}', flush=True)
@@ -119,7 +119,7 @@ def in_turn(
         except Exception as e: yield k,error_line(e)
         else: yield k,None
 
-# %% ../nbs/36_executors.ipynb #773335c9
+# %% ../nbs/36_executors.ipynb #01253b8d
 @contextmanager
 def dask_workers(address:str):
     "An executor on the Dask cluster at `address`; raises `ImportError` or `OSError`"
@@ -144,7 +144,7 @@ def _workers_line(address, threads):
     if not n: return f'{line} yet; start some with dask worker {address} --nthreads 1'
     return f'{line}, for {sum(threads.values())} runs at once'
 
-# %% ../nbs/36_executors.ipynb #c2d7f17e
+# %% ../nbs/36_executors.ipynb #e455d59e
 def executor_of(
     workers:int=None, # processes of this machine
     address:str=None, # of a Dask scheduler

@@ -7,7 +7,7 @@ Docs: https://cifar-oc.github.io/cifar_oc/jobs.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/35_jobs.ipynb #348f3968
+# %% ../nbs/35_jobs.ipynb #12eb3367
 import pickle, sys, threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from .runs import *
 from .shell import warnings_inone_line
 from .train import *
 
-# %% ../nbs/35_jobs.ipynb #05258c57
+# %% ../nbs/35_jobs.ipynb #254f8fd1
 _registries = dict(networks=networks, inits=inits, augs=augs, opts=opts, recipes=recipes)
 
 def parts_of(recipe):
@@ -37,7 +37,7 @@ def parts_of(recipe):
             'other processes cannot import it; define it in a module, or leave the executor out')
     return pickle.dumps(parts)
 
-# %% ../nbs/35_jobs.ipynb #a041ca75
+# %% ../nbs/35_jobs.ipynb #2e3bacf6
 @dataclass(frozen=True)
 class Job:
     "One run, and all that another process needs to train it"
@@ -49,7 +49,7 @@ class Job:
     card:int=None    # number of the graphics card
     attempt:int=0    # Dask would answer the same question from its memory
 
-# %% ../nbs/35_jobs.ipynb #2b53e9f0
+# %% ../nbs/35_jobs.ipynb #c245bb20
 def train_or_resume(
     folder:Path, # run folder, new or not
     args:dict,   # arguments of `train`
@@ -79,7 +79,7 @@ def _register(parts):
             'install its module there') from e
     for k,part in found.items(): _registries[k].update(part)
 
-# %% ../nbs/35_jobs.ipynb #eb795160
+# %% ../nbs/35_jobs.ipynb #88412bfa
 def _tried(job):
     "`files`, or `error` in a line, or that it is `busy`: another process trains this run"
     try:
@@ -102,7 +102,7 @@ def child():
     threading.Thread(target=_end_with_worker, daemon=True).start()
     with warnings_inone_line('cifar-oc-bench'), answer: pickle.dump(_tried(job), answer)
 
-# %% ../nbs/35_jobs.ipynb #561e57ed
+# %% ../nbs/35_jobs.ipynb #9f3deccb
 _beginning = threading.Lock()
 _children = {}      # the processes that this one has begun, and their jobs
 _given_up = set()   # marks of those who were interrupted
@@ -119,6 +119,7 @@ def _begin(job):
     _children[p] = job
     return p,job
 
+# %% ../nbs/35_jobs.ipynb #11abfe83
 def _ask(job):
     "The answer of the process of a run, None if it was lost"
     with _beginning: p,job = _begin(job)
@@ -140,7 +141,7 @@ def end_children(mark):
         for p,job in _children.items():
             if job.mark == mark: p.kill()
 
-# %% ../nbs/35_jobs.ipynb #895a735e
+# %% ../nbs/35_jobs.ipynb #bb3d9ef4
 def _dask_share():
     "Threads of a run on a Dask worker: the processors of its machine, divided by the runs there"
     from dask.system import CPU_COUNT
