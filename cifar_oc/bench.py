@@ -139,7 +139,7 @@ def _plan(recipes, seeds, runs, shared):
     return files,[(n, Path(runs).expanduser()/f'{file}-seed{s}', shared | dict(recipe=r, seed=s))
         for s in seeds for n,file,r in zip(names, files, recipes)]
 
-# %% ../nbs/31_bench.ipynb #c61eee64
+# %% ../nbs/31_bench.ipynb #7e2f4903
 def _check_all(todo, executor):
     "Raises `ValueError` or `OSError` for what is found without training"
     # a worker elsewhere may have another precision that it does best
@@ -158,7 +158,7 @@ def _finished(name, folder):
 def _accuracy_line(name, entry):
     return '{}, seed {seed}: accuracy {accuracy:.2%} in {seconds:.0f} s'.format(name, **entry)
 
-# %% ../nbs/31_bench.ipynb #b5e16f9a
+# %% ../nbs/31_bench.ipynb #189d7202
 def _collect(todo, executor, out, command):
     "Entries of the runs that finish, written as they do, and a line on each that fails"
     done,failed = {},{}
