@@ -84,10 +84,11 @@ def keep_memory():
     return libc
 
 class KeepMemory(Callback):
-    "`keep_memory` after the first step, and all that is free is given back when a fit ends"
+    "`keep_memory` after the first step; what is free is given back after each part of an epoch"
     def after_step(self): keep_memory()
-    def after_fit(self):
+    def after_train(self):
         if libc := keep_memory(): libc.malloc_trim(0)
+    after_validate = after_fit = after_train
 
 # %% ../nbs/14_learner.ipynb #db9bc5f7
 def precision_cbs(
