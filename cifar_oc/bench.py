@@ -8,16 +8,20 @@ Docs: https://cifar-oc.github.io/cifar_oc/bench.html.md"""
 __all__ = ['mean_interval', 'accuracy_table', 'paired_table', 'plot_accuracy', 'bench']
 
 # %% ../nbs/31_bench.ipynb #f68439f4
-import shlex
+import shlex, warnings
+from contextlib import closing
 from itertools import chain
 from scipy import stats
+from tqdm import tqdm
 from fastai.vision.all import *
 from .config import *
 from .curves import *
+from .data import load_cifar10
+from .executors import absolute, at_once, in_turn, is_here
 from .files import json_text, replace_file, replace_text
+from .jobs import error_line
 from .onecycle import closed_figure
 from .runs import *
-from .train import *
 
 # %% ../nbs/31_bench.ipynb #cecaedc0
 def mean_interval(xs) -> dict:
@@ -86,13 +90,13 @@ def _decides(config):
     "Every number that decides a run, but its pictures, and rates that were found"
     found = 'data','fingerprint','vocab','lr_min','lr_max'  # given rates are in `numbers`
     d = {k: v for k,v in config.to_dict().items() if k not in found}
-    return d.pop('numbers') | d
+    return d.pop('numbers') | d | dict(source=absolute(config.source))
 
-def _check(folder, want):
-    "Raises `ValueError` unless the run in `folder`, if there is one, is what `want` describes"
+def _check(folder, want, free=()):
+    "Raises `ValueError` unless the run in `folder`, if any, is as `want`, but what is `free`"
     if not folder.exists(): return
     have,want = _decides(Run(folder).config),_decides(want)
-    wrong = [k for k,v in want.items() if have[k] != v]
+    wrong = [k for k,v in want.items() if have[k] != v and k not in free]
     if not wrong: return
     said = ', '.join(f'{k} {have[k]!r}, not {want[k]!r}' for k in wrong[:3])
     raise ValueError(f'{folder} was made with {said}; give another folder for runs, or remove it')
@@ -106,8 +110,9 @@ def _entry(name, run):
     return dict(recipe=name) | said | dict(curve=[r['valid_accuracy'] for r in run.history])
 
 # %% ../nbs/31_bench.ipynb #29bf4a4f
-def _write(out, command, entries, ms):
-    "Write the JSON and the picture of what is finished; `ms` are the runs' metrics"
+def _write(out, command, done):
+    "Write the JSON and the picture of `done`: an entry and metrics of each finished run"
+    entries,ms = [e for e,_ in done],[m for _,m in done]
     def one(k): return ' and '.join(dict.fromkeys(m[k] for m in ms))
     made = dict(data=one('data'), machine=one('machine'), versions=ms[-1]['versions'])
     replace_text(out, json_text(made | dict(command=command, runs=entries), indent=1))
@@ -134,12 +139,45 @@ def _plan(recipes, seeds, runs, shared):
     return files,[(n, Path(runs).expanduser()/f'{file}-seed{s}', shared | dict(recipe=r, seed=s))
         for s in seeds for n,file,r in zip(names, files, recipes)]
 
-# %% ../nbs/31_bench.ipynb #094e9842
-def _run(folder, args):
-    "The finished run in `folder`, trained or resumed if need be"
-    if not folder.exists(): train(**args, out=folder, report=False)
-    elif not Run(folder).finished: resume(folder, report=False)
-    return Run(folder)
+# %% ../nbs/31_bench.ipynb #7e2f4903
+def _check_all(todo, executor):
+    "Raises `ValueError` or `OSError` for what is found without training"
+    # a worker elsewhere may have another precision that it does best
+    free = () if is_here(executor) else ('precision',)
+    for _,folder,args in todo:
+        config = Config(**args | dict(recipe=find_recipe(args['recipe'])))
+        _check(folder, config, () if args['precision'] else free)
+    missing = [folder for _,folder,_ in todo if not (folder.exists() and Run(folder).finished)]
+    if missing and is_here(executor): load_cifar10(todo[0][2]['source'])
+
+def _finished(name, folder):
+    "Entry and metrics of a finished run, or None, and then what is wrong with it"
+    try: return (_entry(name, Run(folder)),Run(folder).metrics),None
+    except (OSError, ValueError) as e: return None,error_line(e)
+
+def _accuracy_line(name, entry):
+    return '{}, seed {seed}: accuracy {accuracy:.2%} in {seconds:.0f} s'.format(name, **entry)
+
+# %% ../nbs/31_bench.ipynb #189d7202
+def _collect(todo, executor, out, command):
+    "Entries of the runs that finish, written as they do, and a line on each that fails"
+    done,failed = {},{}
+    outcomes = in_turn(todo) if executor is None else at_once(todo, executor)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    bar = tqdm(total=len(todo), unit='run', disable=True if executor is None else None)
+    with closing(outcomes), bar:
+        for k,error in outcomes:
+            name,folder,args = todo[k]
+            found,error = (None,error) if error else _finished(name, folder)
+            if error: failed[k] = f'{name}, seed {args["seed"]} failed: {error}'
+            else:
+                done[k] = found
+                _write(out, command, [done[k] for k in sorted(done)])
+            if executor is not None:
+                said = failed.get(k) or _accuracy_line(name, found[0])
+                bar.write(f'{len(done) + len(failed)} of {len(todo)}: {said}')
+            bar.update()
+    return [done[k][0] for k in sorted(done)],[failed[k] for k in sorted(failed)]
 
 # %% ../nbs/31_bench.ipynb #fcad73a1
 def bench(
@@ -154,21 +192,16 @@ def bench(
     out=None,                  # JSON file, and a PNG; results/accuracy/<recipes>.json if None
     compile:bool=False,        # as for `train`
     command:str=None,          # kept in the JSON: what was called; cifar-oc-bench if None
-) -> list:                     # the runs, as in the JSON
+    executor=None,             # any `concurrent.futures.Executor`; one run after the other if None
+) -> list:                     # the runs that finished, as in the JSON
     "Each of `recipes` on each of `seeds`; given again, it resumes; raises what `train` raises"
     shared = dict(source=source, epochs=epochs, bs=bs, valid=valid)
     shared |= dict(precision=precision, compile=compile)
     files,todo = _plan(recipes, seeds, runs, shared)
     out = Path(out or f"results/accuracy/{'+'.join(files)}.json").expanduser()
     if out.suffix != '.json': raise ValueError(f'out is {out}; give a name that ends in .json')
-    for _,folder,args in todo:
-        _check(folder, Config(**args | dict(recipe=find_recipe(args['recipe']))))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    command,entries,metrics = command or _command(recipes, seeds, **shared),[],[]
-    for i,(name,folder,args) in enumerate(todo):
-        print(f'\n{name}, seed {args["seed"]}: run {i+1} of {len(todo)}', flush=True)
-        run = _run(folder, args)
-        entries.append(_entry(name, run))
-        metrics.append(run.metrics)
-        _write(out, command, entries, metrics)
-    return entries
+    _check_all(todo, executor)
+    done,failed = _collect(todo, executor, out, command or _command(recipes, seeds, **shared))
+    for said in failed: warnings.warn(said)
+    if not done: raise RuntimeError(f'no run finished: {failed[0]}')
+    return done

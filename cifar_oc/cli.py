@@ -131,21 +131,40 @@ def _bench_parser():
         help='folder of the run folders (default: runs/bench)')
     arg('--out', metavar='FILE', help='JSON file to write, with a picture beside it '
         '(default: results/accuracy/<recipes>.json)')
+    arg = p.add_mutually_exclusive_group().add_argument
+    arg('--workers', type=int, metavar='N', help='train N runs at once, each in a process of its '
+        'own with its share of the threads (default: one after the other)')
+    arg('--dask', metavar='ADDRESS',
+        help='train on the workers of a Dask cluster, whose scheduler has this address')
     return p
 
+# %% ../nbs/33_cli.ipynb #c7d35c0c
+def _print_tables(runs):
+    from cifar_oc.bench import accuracy_table, paired_table
+    print('\naccuracy after the last epoch, %, without test-time augmentation')
+    print(accuracy_table(runs).round(2).to_string())
+    differences = paired_table(runs)
+    if len(differences):
+        print('\ndifference on the same seeds, points')
+        print(differences.round(2).to_string())
+
 def bench_command():
-    "The command `cifar-oc-bench`; exit status 2 and one line for bad input, 130 when interrupted"
+    """The command `cifar-oc-bench`; exit status 1 if a run failed, 2 and one line for bad input,
+    130 when interrupted"""
     p = _bench_parser()
     args = vars(p.parse_args())
-    with one_line(p, args):
-        from cifar_oc.bench import accuracy_table, bench, paired_table
-        runs = bench(**args)
-        print('\naccuracy after the last epoch, %, without test-time augmentation')
-        print(accuracy_table(runs).round(2).to_string())
-        differences = paired_table(runs)
-        if len(differences):
-            print('\ndifference on the same seeds, points')
-            print(differences.round(2).to_string())
+    workers,address = args.pop('workers'),args.pop('dask')
+    if workers is not None and workers < 1: p.error(f'--workers is {workers}; give 1 or more')
+    with one_line(p, args | dict(dask=address)):
+        from cifar_oc.bench import bench
+        from cifar_oc.executors import executor_of
+        try:
+            with executor_of(workers, address) as executor: runs = bench(**args, executor=executor)
+        except RuntimeError as e: p.exit(1, f'{p.prog}: {e}\n')
+        _print_tables(runs)
+    missing = len(args['recipes'])*len(args['seeds']) - len(runs)
+    if missing: p.exit(1, f'{p.prog}: failed runs: {missing}; give the command again to try '
+        'only these\n')
 
 # %% ../nbs/33_cli.ipynb #ffad30df
 def _predict_parser():

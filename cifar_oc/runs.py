@@ -141,7 +141,7 @@ def locked(self:Run):
     lock = FileLock(self.path/'.lock', timeout=0)
     try: lock.acquire()
     except Timeout:
-        raise OSError(f'{self.path} is being trained by another process; '
+        raise BlockingIOError(f'{self.path} is being trained by another process; '
             'wait for it, or stop it') from None
     self.config = Config.from_file(self.path/'config.json')  # another may have trained meanwhile
     try:
