@@ -225,6 +225,6 @@ def our_loop(ds, bs, precision=None, compiled=False):
     def epoch(valid=False):
         torch.backends.cudnn.benchmark = True  # as `cifar_learner` has it; another loop has set it since
         start = now(learn.dls.device)
-        with redirect_stdout(quiet): learn.fit_course(1, (lr_min, lr_max), cbs=[first, last])
+        with redirect_stdout(quiet), learn.split_ctx(): learn.fit_course(1, (lr_min, lr_max), cbs=[first, last])
         return now(learn.dls.device) - start if valid else last.ended - first.began
     return epoch

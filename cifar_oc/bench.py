@@ -16,6 +16,7 @@ from tqdm import tqdm
 from fastai.vision.all import *
 from .config import *
 from .curves import *
+from .distributed import *
 from .data import load_cifar10
 from .executors import absolute, at_once, in_turn, is_here
 from .files import json_text, replace_file, replace_text
@@ -140,8 +141,13 @@ def _plan(recipes, seeds, runs, shared):
         for s in seeds for n,file,r in zip(names, files, recipes)]
 
 # %% ../nbs/31_bench.ipynb #7e2f4903
+def _refuse():
+    raise ValueError('the runs of a comparison are not shared between processes that a launcher '
+        'started; leave torchrun or accelerate launch out, and give workers or an executor')
+
 def _check_all(todo, executor):
     "Raises `ValueError` or `OSError` for what is found without training"
+    if processes() > 1: together(_refuse)
     # a worker elsewhere may have another precision that it does best
     free = () if is_here(executor) else ('precision',)
     for _,folder,args in todo:

@@ -50,6 +50,8 @@ def _train_parser():
         help='run folder, which must not exist (default: runs/<UTC time>-<recipe>)')
     arg('--augment', choices=('albumentations','batch'), help='pictures one by one by '
         "Albumentations, or a batch at once, from one distribution (default: the recipe's)")
+    arg('--sync_bn', action='store_true', help='several cards share batch norm at each step '
+        '(default: each normalises its own part)')
     arg('--resume', metavar='DIR', help='resume the interrupted run in DIR; goes with --source '
         'alone, if the pictures are elsewhere now')
     return p

@@ -31,6 +31,7 @@ class Config:
     seed:int=None          # 0 to 2³²-1; drawn if None
     augment:str=None       # 'albumentations' or 'batch'; the recipe's if None
     compile:bool=False     # `torch.compile` the network
+    sync_bn:bool=False     # batch norm by all processes of a run together
     cbs:tuple=()           # names of further callbacks
     numbers:Recipe=None    # the recipe's; found by its name if None
     data:str=None          # what the pictures are; None until they are read

@@ -10,6 +10,7 @@ __all__ = ['History']
 # %% ../nbs/18_history.ipynb #1e5006b1
 import time
 from fastai.vision.all import *
+from .distributed import *
 from .runs import *
 
 # %% ../nbs/18_history.ipynb #d8bea2a1
@@ -24,7 +25,7 @@ def run_state(self:Learner) -> dict:
     "All that the rest of a run depends on: weights, average, optimiser, scaler, random states"
     scaler = getattr(self, 'scaler', None)
     avg = self.weight_average.avg if hasattr(self, 'weight_average') else []
-    return dict(model=self.model.state_dict(), avg=avg, opt=self.opt.state_dict(),
+    return dict(model=get_model(self.model).state_dict(), avg=avg, opt=self.opt.state_dict(),
         scaler=scaler and scaler.state_dict(), random=get_random_states(),
         mps=torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
         loaders=[dl.rng.getstate() for dl in self.dls.loaders])
@@ -32,7 +33,7 @@ def run_state(self:Learner) -> dict:
 @patch
 def load_run_state(self:Learner, state:dict):
     "Put back what `run_state` returned; `self.opt` must exist"
-    self.model.load_state_dict(state['model'])
+    get_model(self.model).load_state_dict(state['model'])
     if state['avg']:
         torch._foreach_copy_(self.weight_average.avg, to_device(state['avg'], self.dls.device))
     self.opt.load_state_dict(to_device(state['opt'], self.dls.device))
@@ -70,7 +71,9 @@ class History(Callback):
         self.sums[self.training] = self.sums.get(self.training, 0) + sums
         if not self.training: self.outputs.append((self.pred.detach(), self.y))
     def after_cancel_validate(self): self.sums.pop(False, None)
-    def after_validate(self): self.sums['valid'] = self.sums.get(False)
+    def after_validate(self):
+        valid = self.sums.get(False)
+        self.sums['valid'] = valid if valid is None else over_processes(valid, self.model)
     def after_epoch(self): self._keep()
     def after_cancel_fit(self): self._keep()
     def after_fit(self):
@@ -90,7 +93,8 @@ def _resume(self:History):
 def _keep(self:History):
     "Add the row of an epoch that was trained, and save the checkpoint"
     if True not in self.sums: return  # skipped by a resumed fit, or kept already
-    (tl,ta,tn),valid = self.sums[True].tolist(),self.sums.get('valid')
+    train,valid = over_processes(self.sums[True], self.model),self.sums.get('valid')
+    tl,ta,tn = train.tolist()
     vl,va,vn = (np.nan, np.nan, 1) if valid is None else valid.tolist()
     lr,seconds = float(self.opt.hypers[-1]['lr']),time.perf_counter() - self.start
     self.rows.append(dict(zip(self.cols, (self.epoch+1, tl/tn, ta/tn, vl/vn, va/vn, lr, seconds))))
@@ -103,7 +107,7 @@ def _keep(self:History):
 def _note_weights(self:History):
     "Before a validation: keep its outputs, and a copy of the weights if it is the last"
     self.outputs,is_last = [],self.epoch == self.n_epoch - 1
-    state = self.model.state_dict() if is_last else {}
+    state = get_model(self.model).state_dict() if is_last else {}
     self.validated = {k: t.clone() for k,t in state.items()}
 
 @patch
@@ -111,7 +115,7 @@ def last_outputs(self:History,
     model:nn.Module, # the network that was fitted
 ):                   # N×c outputs and N labels, or None
     "Outputs of the last epoch's validation, unless `model` holds other weights by now"
-    if not self.validated or not self.outputs: return
+    if not self.validated or not self.outputs or processes() > 1: return
     live = model.state_dict()
     if not all(torch.equal(t, live[k]) for k,t in self.validated.items()): return
     return tuple(torch.cat(o) for o in zip(*self.outputs))

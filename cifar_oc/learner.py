@@ -6,8 +6,8 @@ Docs: https://cifar-oc.github.io/cifar_oc/learner.html.md"""
 
 # %% auto #0
 __all__ = ['precisions', 'best_precision', 'Autocast', 'CudnnBenchmark', 'keep_memory', 'KeepMemory', 'precision_cbs',
-           'DeviceLoss', 'DeviceSmoothLoss', 'DeviceMetric', 'LazyProgress', 'DecayWrapper', 'L1', 'PlainValidLoss',
-           'CourseLoss', 'CleanStart', 'WeightAverage', 'cifar_learner']
+           'LazyProgress', 'DecayWrapper', 'L1', 'PlainValidLoss', 'CourseLoss', 'CleanStart', 'WeightAverage',
+           'cifar_learner']
 
 # %% ../nbs/14_learner.ipynb #3c1c2295
 import ctypes, os, time
@@ -16,6 +16,7 @@ from torch.amp import GradScaler, autocast
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from fastai.vision.all import *
 from fastai.callback.channelslast import ChannelsLast
+from .distributed import *
 from .model import *
 from .onecycle import *  # so that every learner has `find_lrs` and `fit_course`
 from .recipes import *
@@ -102,26 +103,6 @@ def precision_cbs(
     if kind == 'cuda': cbs.append(CudnnBenchmark())
     if kind == 'cpu': cbs.append(KeepMemory())
     return cbs if precision == 'fp32' else [*cbs, Autocast(amp_mode=precision)]
-
-# %% ../nbs/14_learner.ipynb #2ff95801
-class DeviceLoss(AvgLoss):
-    "`AvgLoss`, summed on the device"
-    def accumulate(self, learn):
-        self.total += learn.loss.detach().mean()*len(learn.yb[0])
-        self.count += len(learn.yb[0])
-
-class DeviceSmoothLoss(AvgSmoothLoss):
-    "`AvgSmoothLoss`, kept on the device"
-    def accumulate(self, learn):
-        self.count += 1
-        loss = learn.loss.detach().mean()
-        self.val = torch.lerp(loss, self.val.to(loss.device), self.beta)
-
-class DeviceMetric(AvgMetric):
-    "`AvgMetric`, summed on the device"
-    def accumulate(self, learn):
-        self.total += self.func(learn.pred, *learn.yb)*len(learn.yb[0])
-        self.count += len(learn.yb[0])
 
 # %% ../nbs/14_learner.ipynb #7934da8c
 class LazyProgress(ProgressCallback):

@@ -91,13 +91,13 @@ def _ahead(pool, tasks, n):
 
 # %% ../nbs/08_loaders.ipynb #37237d58
 def _forks(): return 'fork' in multiprocessing.get_all_start_methods() and sys.platform != 'darwin'
-def _few(n, bs): return n < bs and (n < 2 or 8*n < bs)
+def _few(n, bs, parts): return n < bs and (n < 2*parts or 8*n < bs)
 
-def _chunks(samps, bs, drop_last):
+def _chunks(samps, bs, drop_last, parts=1):
     "`samps` in lists of `bs`; a last one of too few joins the one before it"
     ready = None
     for b in chunked(samps, bs, drop_last):
-        if ready and _few(len(b), bs): b = ready + b
+        if ready and _few(len(b), bs, parts): b = ready + b
         elif ready: yield ready
         ready = b
     if ready: yield ready
@@ -105,6 +105,7 @@ def _chunks(samps, bs, drop_last):
 # %% ../nbs/08_loaders.ipynb #4701012a
 class ArrayDL(TfmdDL):
     "A `TfmdDL` of whole batches, by `num_workers` forked processes that stay; raises `ValueError`"
+    part = 0,1 # which part of each batch it makes, of how many; see `SplitDL`
     def __init__(self, *args, num_workers=0, **kwargs):
         super().__init__(*args, num_workers=0, **kwargs)
         n,items = num_workers or 0,self.dataset.tls[0].items
@@ -115,7 +116,8 @@ class ArrayDL(TfmdDL):
         self.workers,self.pool = n*_forks(),None
     def __len__(self):
         full,rest = divmod(self.n, self.bs)
-        return full if self.drop_last or (full and _few(rest, self.bs)) else full + (rest > 0)
+        few = full and _few(rest, self.bs, self.part[1])
+        return full if self.drop_last or few else full + (rest > 0)
     @property
     def items(self): return L(self.dataset.items, use_list=None)  # an array would be one item
     def get_idxs(self):
@@ -138,8 +140,11 @@ def make_batch(self:ArrayDL, items, seed):
 @patch
 def create_batches(self:ArrayDL, samps):
     seed,items = self.rng.getrandbits(63),self.dataset.tls[0].items
-    rows,chunks = getattr(items, 'ndim', 0) == 1, _chunks(samps, self.bs, self.drop_last)
-    tasks = ((items[b] if rows else [items[i] for i in b], seed+k) for k,b in enumerate(chunks))
+    rows,(part,parts) = getattr(items, 'ndim', 0) == 1, self.part
+    chunks = (b[part::parts] for b in _chunks(samps, self.bs, self.drop_last, parts))
+    seed += part << 64  # of another part are other draws
+    tasks = ((items[b] if rows else [items[i] for i in b], seed+k) for k,b in enumerate(chunks)
+        if len(b))
     if self.workers and self.pool is None: self.pool = _start(self)
     try:
         made = _ahead(self.pool, tasks, 2*self.workers) if self.workers else None

@@ -26,7 +26,7 @@ from .hub import *
 from .compare import *
 
 # %% ../nbs/25_report.ipynb #c2cb7d5a
-_options = 'source recipe epochs bs lr_min lr_max valid precision seed augment compile'.split()
+_options = 'source recipe epochs bs lr_min lr_max valid precision seed augment compile sync_bn'.split()
 
 def _command(config):
     "The command line that makes the run of `config` again; None where no command can"
@@ -34,7 +34,7 @@ def _command(config):
     given = {k: getattr(config, k) for k in _options if getattr(config, k) is not None}
     if config.recipe == 'own': given['recipe'] = 'config.json'  # of this run
     by_name = recipes.get(config.recipe, config.numbers)
-    usual = dict(recipe='course', augment=by_name.augment, compile=False)
+    usual = dict(recipe='course', augment=by_name.augment, compile=False, sync_bn=False)
     words = ['cifar-oc-train']
     for k,v in given.items():
         if v != usual.get(k): words += [f'--{k}'] if v is True else [f'--{k}', str(v)]

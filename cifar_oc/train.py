@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from fastai.vision.all import *
 from .config import *
+from .distributed import *
 from .interpret import *
 from .history import *
 from .learner import *
@@ -39,7 +40,7 @@ def _metrics(learn, rows):
     result = dict(accuracy=last['valid_accuracy'], loss=last['valid_loss'], valid=c.valid,
         n=len(learn.dls.valid_ds), tta=False, train_accuracy=last['train_accuracy'])
     result |= dict(epochs=len(rows), seconds=sum(r['seconds'] for r in rows))
-    result |= {k: getattr(c, k) for k in ('data','seed','precision')}
+    result |= {k: getattr(c, k) for k in ('data','seed','precision')} | dict(processes=processes())
     if learn.run.recipe.flip_tta: result['accuracy_with_flip_tta'] = learn.flip_tta()
     packages = ('cifar_oc','fastai','torch','albumentations')
     versions = {'python': platform.python_version()} | {p: version(p) for p in packages}
@@ -58,6 +59,8 @@ def _say_what(learn):
     layout = ', channels last' if hasattr(learn, 'channels_last') else ''
     machine = _machine(dls.device)
     _say('machine', f'{machine}; device {dls.device}, precision {c.precision}{layout}')
+    if (n := processes()) > 1:
+        _say('processes', f'{n}, which take {c.bs//n} each of the {c.bs} pictures of a step')
 
 def _say_rates(run):
     "The cycle, before it begins"
@@ -90,17 +93,22 @@ def _begin(run, source):
 
 def _find(learn):
     "Find LRMIN and LRMAX, unless the run has them"
-    if learn.run.config.lr_max is None:
+    run = learn.run
+    if run.config.lr_max is None:
         _say('rates', 'looking for LRMIN and LRMAX: 150 steps of lr_find')
-        lrs = learn.find_lrs(show_plot=False)
-        learn.run.save_lr_curve(learn.lr_curve, lrs)
-    _say_rates(learn.run)
+        if is_first():
+            lrs = learn.find_lrs(show_plot=False)
+            run.save_lr_curve(learn.lr_curve, lrs)
+        lr_min,lr_max = share((run.config.lr_min, run.config.lr_max))
+        if not is_first(): run.save_config(lr_min=lr_min, lr_max=lr_max)
+    _say_rates(run)
 
 def _fit(learn, cbs):
     "Fit one cycle, from the last checkpoint on; returns its `History`"
     c,r,history = learn.run.config,learn.run.recipe,History(learn.run, log=_say_epoch)
-    learn.fit_course(c.epochs, LRs(c.lr_min, c.lr_max), r.pct_start, r.end_ratio, r.shape,
-        r.run_share, cbs=[history, *L(cbs)], start_epoch=len(history.rows))
+    with learn.split_ctx(c.sync_bn):
+        learn.fit_course(c.epochs, LRs(c.lr_min, c.lr_max), r.pct_start, r.end_ratio, r.shape,
+            r.run_share, cbs=[history, *L(cbs)], start_epoch=len(history.rows))
     return history
 
 def _finish(learn, report, outputs):
@@ -112,27 +120,53 @@ def _finish(learn, report, outputs):
 # %% ../nbs/26_train.ipynb #bc93825e
 def _train(run, report, source=None, cbs=None):
     "Begin, find, fit, finish; resumes from what is in the folder"
-    learn,outputs = _begin(run, source),None
+    learn,outputs = together(lambda: _begin(run, source)),None
     _say_what(learn)
-    bar = nullcontext() if IN_NOTEBOOK or sys.stdout.isatty() else learn.no_bar()
-    with learn.no_logging(), bar:
+    shown = is_first() and (IN_NOTEBOOK or sys.stdout.isatty())
+    with learn.no_logging(), nullcontext() if shown else learn.no_bar():
         if run.metrics: run.load_weights(learn.model)  # only its report was interrupted
         else:
             _find(learn)
             history = _fit(learn, cbs)
             run.save_result(learn.model, _metrics(learn, history.rows))
             outputs = history.last_outputs(learn.model)
-        _finish(learn, report, outputs)
+        if is_first(): _finish(learn, report, outputs)
     return learn
 
+@contextmanager
+def _surviving(run):
+    "Where another process ends, one line of one process says so"
+    try: yield
+    except PeerLost as e:
+        if not is_first() and not run.first_was_killed(): raise SystemExit(1) from e
+        raise OSError(f'another process of {run.path} has ended; resume it as it was launched, with '
+            f'cifar-oc-train --resume {run.path}') from e
+
+def _follow(source, cbs):
+    "Train what the first process trains; nothing where its run is finished"
+    run = open_together()
+    if run is None: return
+    with _surviving(run): return _train(run, False, source, cbs)
+
 # %% ../nbs/26_train.ipynb #9893fa01
+def _check_machine(config):
+    "Raises `ValueError` where this machine, or the processes there are, cannot train so"
+    precision_cbs(config.precision)
+    check_parts(config.bs)
+    if config.sync_bn and default_device().type != 'cuda':
+        raise ValueError('sync_bn is for cards, and here is none; leave it out')
+
+def _lead(run, report, source=None, cbs=None):
+    "Train `run`, and have the other processes follow"
+    with run.locked(), _surviving(run): return _train(open_together(run), report, source, cbs)
+
 def _names(cbs): return tuple(sorted(getattr(o, '__name__', type(o).__name__) for o in L(cbs)))
 
 def train(
     source=None,          # None (CIFAR_OC_DATA or a download), 'demo', or a path
     recipe='course',      # one of `recipes`, a `Recipe`, or a run's path; see `find_recipe`
     epochs:int=None,      # 1 or more; the recipe's if None
-    bs:int=None,          # pictures a batch, 2 or more; the recipe's if None
+    bs:int=None,          # pictures a step, of all processes; 2 or more; the recipe's if None
     lr_min:float=None,    # rate at the start; the recipe's if None, or found, with lr_max
     lr_max:float=None,    # rate at the peak
     valid='test',         # 'test', or the share of training pictures held out instead, as .1
@@ -141,17 +175,20 @@ def train(
     out=None,             # run folder, which must not exist; runs/<UTC time>-<recipe> if None
     augment:str=None,     # 'albumentations' or 'batch', in place of the recipe's
     compile:bool=False,   # `torch.compile` the network; see `cifar_learner`
+    sync_bn:bool=False,   # batch norm by all processes together; on cards, see `split_ctx`
     cbs=None,             # further callbacks of the fit; the run keeps their names
     report:bool=True,     # write the run's page and pictures; `run.report` can do it later
 ) -> Learner:             # with the `Run` as `learn.run`
     "The whole job; raises `ValueError` or `OSError`, and then leaves nothing behind"
-    config = Config(source, find_recipe(recipe), epochs, bs, lr_min, lr_max, valid, precision,
-        seed, augment, compile, _names(cbs))
-    precision_cbs(config.precision)  # which this machine may lack
-    name = f'{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}-{folder_name(recipe_name(recipe))}'
-    with _all_or_nothing(Path(out or f'runs/{name}').expanduser()) as out:
-        run = Run.create(out, config)
-        with run.locked(): return _train(run, report, cbs=cbs)
+    with only_first_speaks():
+        if not is_first(): return _follow(None, cbs)
+        config = Config(source, find_recipe(recipe), epochs, bs, lr_min, lr_max, valid, precision,
+            seed, augment, compile, sync_bn, _names(cbs))
+        _check_machine(config)
+        time = f'{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}'
+        name = f'{time}-{folder_name(recipe_name(recipe))}'
+        with _all_or_nothing(Path(out or f'runs/{name}').expanduser()) as out:
+            return _lead(Run.create(out, config), report, cbs=cbs)
 
 # %% ../nbs/26_train.ipynb #2ed1cb80
 @contextmanager
@@ -173,18 +210,28 @@ def resume(self:Run,
     cbs=None,         # the callbacks that the run began with, made anew
 ) -> Learner:
     "Train on from the last checkpoint; raises `ValueError` or `OSError`"
-    if self.finished:
-        print(f'{self.path} is finished; its weights are loaded, and nothing is trained')
-        return self.learner(source)
-    began,now = self.config.cbs,_names(cbs)
-    if began != now:
-        raise ValueError(f"{self.path} began with the callbacks {', '.join(began) or 'of train'}, "
-            f"and resumes with {', '.join(now) or 'none more'}; give resume(cbs=…) the same")
-    with self.locked(): return _train(self, report, source, cbs)
+    with only_first_speaks():
+        if not is_first(): return _follow(source, cbs)
+        if self.finished:
+            share(None)
+            print(f'{self.path} is finished; its weights are loaded, and nothing is trained')
+            return self.learner(source)
+        _check_callbacks(self, _names(cbs))
+        _check_machine(self.config)
+        return _lead(self, report, source, cbs)
+
+def _check_callbacks(run, now):
+    "Raises `ValueError` unless the callbacks `now` are those that `run` began with"
+    began = run.config.cbs
+    if began == now: return
+    raise ValueError(f"{run.path} began with the callbacks {', '.join(began) or 'of train'}, "
+        f"and resumes with {', '.join(now) or 'none more'}; give resume(cbs=…) the same")
 
 def resume(
     run,     # a `Run`, or the path of a run folder
     **kwargs # as for `Run.resume`
 ) -> Learner:
     "Train on from the last checkpoint; raises `FileNotFoundError`, `ValueError` or `OSError`"
-    return Run(run).resume(**kwargs)
+    with only_first_speaks():
+        if is_first(): return Run(run).resume(**kwargs)
+        return _follow(kwargs.get('source'), kwargs.get('cbs'))

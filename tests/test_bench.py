@@ -8,7 +8,7 @@ bench = Path(__file__).parents[1]/'bench'
 def run(script, *args, **kwargs):
     return subprocess.run([sys.executable, '-W', 'ignore', bench/script, *map(str, args)], capture_output=True, text=True, env=os.environ | {'CIFAR_OC_DATA': ''}, **kwargs)
 
-@pytest.mark.parametrize('script', ['loader.py', 'step.py', 'epoch.py', 'memory.py', 'conv.py', 'seeds.py', 'choices.py', 'predict.py'])
+@pytest.mark.parametrize('script', ['loader.py', 'step.py', 'epoch.py', 'memory.py', 'conv.py', 'scale.py', 'seeds.py', 'choices.py', 'predict.py'])
 def test_options(script, tmp_path):
     "Help at once; bad input is one line and exit status 2."
     done = run(script, '--help')

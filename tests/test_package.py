@@ -69,7 +69,7 @@ def test_metadata():
     extras['dev'] = sum(extras.values(), []) # developers install all extras
     plain = {o for o in dist.requires if 'extra' not in o}
     assert plain == set(needs['DEFAULT']['requirements'].split())
-    assert {'dev', 'export', 'hub', 'app', 'dask'} <= extras.keys()
+    assert {'dev', 'export', 'hub', 'app', 'dask', 'distributed'} <= extras.keys()
     assert {o for o in dist.requires if 'extra' in o} == {f'{o}; extra == "{k}"' for k,v in extras.items() for o in v}
     assert dist.version == cifar_oc.__version__
     scripts = {o.name: o.value for o in dist.entry_points.select(group='console_scripts')}
