@@ -13,6 +13,7 @@ from contextlib import nullcontext, suppress
 from datetime import datetime, timezone
 from importlib.metadata import version
 from fastai.vision.all import *
+from fastcore.xtras import modified_env
 from .config import *
 from .distributed import *
 from .interpret import *
@@ -91,14 +92,17 @@ def _begin(run, source):
         fingerprint=ds.fingerprint, vocab=tuple(ds.vocab))
     return run.new_learner(ds)
 
+def _find_alone(learn):
+    "Find the rates in this process; fastai's `lr_find` would wait for the others"
+    with modified_env('WORLD_SIZE'): lrs = learn.find_lrs(show_plot=False)
+    learn.run.save_lr_curve(learn.lr_curve, lrs)
+
 def _find(learn):
     "Find LRMIN and LRMAX, unless the run has them"
     run = learn.run
     if run.config.lr_max is None:
         _say('rates', 'looking for LRMIN and LRMAX: 150 steps of lr_find')
-        if is_first():
-            lrs = learn.find_lrs(show_plot=False)
-            run.save_lr_curve(learn.lr_curve, lrs)
+        if is_first(): _find_alone(learn)
         lr_min,lr_max = share((run.config.lr_min, run.config.lr_max))
         if not is_first(): run.save_config(lr_min=lr_min, lr_max=lr_max)
     _say_rates(run)
@@ -130,7 +134,8 @@ def _train(run, report, source=None, cbs=None):
             history = _fit(learn, cbs)
             run.save_result(learn.model, _metrics(learn, history.rows))
             outputs = history.last_outputs(learn.model)
-        if is_first(): _finish(learn, report, outputs)
+        with modified_env('WORLD_SIZE'):
+            if is_first(): _finish(learn, report, outputs)
     return learn
 
 @contextmanager

@@ -29,7 +29,7 @@ class KillAt(Callback):
 
 def cannot_see(self, path): raise FileNotFoundError(path)
 
-def main(out, resumed=False, n_train=120, **given):
+def main(out, resumed=False, n_train=120, report=False, **given):
     networks.update({'narrow': partial(CustomResNet, width=4), 'no norm': no_norm})
     if os.environ.get('BLIND') == os.environ.get('RANK', '0'): restore.Follower.__init__ = cannot_see
     restore.load_cifar10 = lambda source: demo_cifar10(n_train=n_train, n_test=51)
@@ -37,7 +37,7 @@ def main(out, resumed=False, n_train=120, **given):
     else:
         changes = given.pop('recipe_changes', {})
         r = replace(recipes['course'], **dict(network='narrow') | changes)
-        learn = train('demo', r, out=out, report=False, cbs=[KillAt], precision='fp32', seed=1, **given)
+        learn = train('demo', r, out=out, report=report, cbs=[KillAt], precision='fp32', seed=1, **given)
     st.save_file({k: v.contiguous() for k,v in get_model(learn.model).state_dict().items()}, f'{out}-weights{rank_distrib()}.safetensors')
     print('end of', rank_distrib())
 

@@ -65,14 +65,16 @@ def test_bad_input(tmp_path):
     assert not list(tmp_path.iterdir())
 
 def test_launched_from_a_notebook(tmp_path):
-    "`train` goes into Accelerate's launchers as it is."
+    "`train` goes into Accelerate's launchers as it is; it finds the rates once, and the first process writes the report."
     code = f"""
 import sys; sys.path.insert(0, {str(tests)!r})
 from functools import partial
 from accelerate import debug_launcher
 from several_child import main
-debug_launcher(partial(main, {str(tmp_path/'run')!r}, epochs=1, bs=16, lr_min=1e-4, lr_max=1e-3), num_processes=2)
+debug_launcher(partial(main, {str(tmp_path/'run')!r}, epochs=1, bs=16, report=True), num_processes=2)
 """
     done = launch('-c', [code], 1)
     assert done.returncode == 0, done.stderr
     assert same_weights(tmp_path/'run') and 'processes  2' in done.stdout
+    assert done.stdout.count('looking for LRMIN') == done.stdout.count('rates      LRMIN') == 1
+    assert {'lr_find.csv', 'report.html'} <= {f.name for f in (tmp_path/'run').iterdir()}
