@@ -30,6 +30,7 @@ def run_state(self:Learner) -> dict:
         mps=torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
         loaders=[dl.rng.getstate() for dl in self.dls.loaders])
 
+# %% ../nbs/18_history.ipynb #c7054749
 @patch
 def load_run_state(self:Learner, state:dict):
     "Put back what `run_state` returned; `self.opt` must exist"
@@ -76,8 +77,7 @@ class History(Callback):
         self.sums['valid'] = valid if valid is None else over_processes(valid, self.model)
     def after_epoch(self): self._keep()
     def after_cancel_fit(self): self._keep()
-    def after_fit(self):
-        if self.owner: self.owner.wait()  # for the last checkpoint
+    def after_fit(self): self.owner and self.owner.wait()  # for the last checkpoint
 
 # %% ../nbs/18_history.ipynb #09be011e
 @patch

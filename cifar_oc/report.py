@@ -26,7 +26,8 @@ from .hub import *
 from .compare import *
 
 # %% ../nbs/25_report.ipynb #c2cb7d5a
-_options = 'source recipe epochs bs lr_min lr_max valid precision seed augment compile sync_bn'.split()
+_options = ('source','recipe','epochs','bs','lr_min','lr_max','valid','precision','seed','augment',
+    'compile','sync_bn')
 
 def _command(config):
     "The command line that makes the run of `config` again; None where no command can"

@@ -119,8 +119,8 @@ class Follower(Run):
 def open_together(
     run:Run=None, # the first process's; None on the others
 ) -> Run:         # a `Follower` on the others; None if the first has none to train
-    "The run that the first process has, on all; raises `ValueError` where one cannot see its folder"
-    path = share(str(run.path.resolve()) if run else None)
+    "The run of the first process, on all; raises `ValueError` where one cannot see its folder"
+    path = tell_all(str(run.path.resolve()) if run else None)
     def opened():
         try: return run if is_first() else Follower(path)
         except FileNotFoundError as e:

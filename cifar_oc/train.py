@@ -71,6 +71,7 @@ def _say_rates(run):
         f'batch {c.bs}, seed {c.seed}')
     _say('run folder', run.path)
 
+# %% ../nbs/26_train.ipynb #6b5c71e0
 def _say_epoch(row):
     "One epoch's numbers"
     parts = [f"{p} loss {row[f'{p}_loss']:.4f} accuracy {row[f'{p}_accuracy']:.2%}"
@@ -103,10 +104,11 @@ def _find(learn):
     if run.config.lr_max is None:
         _say('rates', 'looking for LRMIN and LRMAX: 150 steps of lr_find')
         if is_first(): _find_alone(learn)
-        lr_min,lr_max = share((run.config.lr_min, run.config.lr_max))
+        lr_min,lr_max = tell_all((run.config.lr_min, run.config.lr_max))
         if not is_first(): run.save_config(lr_min=lr_min, lr_max=lr_max)
     _say_rates(run)
 
+# %% ../nbs/26_train.ipynb #0b1991c5
 def _fit(learn, cbs):
     "Fit one cycle, from the last checkpoint on; returns its `History`"
     c,r,history = learn.run.config,learn.run.recipe,History(learn.run, log=_say_epoch)
@@ -138,14 +140,15 @@ def _train(run, report, source=None, cbs=None):
             if is_first(): _finish(learn, report, outputs)
     return learn
 
+# %% ../nbs/26_train.ipynb #69d43f0f
 @contextmanager
 def _surviving(run):
     "Where another process ends, one line of one process says so"
     try: yield
     except PeerLost as e:
         if not is_first() and not run.first_was_killed(): raise SystemExit(1) from e
-        raise OSError(f'another process of {run.path} has ended; resume it as it was launched, with '
-            f'cifar-oc-train --resume {run.path}') from e
+        raise OSError(f'another process of {run.path} has ended; '
+            f'resume it as it was launched, with cifar-oc-train --resume {run.path}') from e
 
 def _follow(source, cbs):
     "Train what the first process trains; nothing where its run is finished"
@@ -167,6 +170,7 @@ def _lead(run, report, source=None, cbs=None):
 
 def _names(cbs): return tuple(sorted(getattr(o, '__name__', type(o).__name__) for o in L(cbs)))
 
+# %% ../nbs/26_train.ipynb #a8d7738c
 def train(
     source=None,          # None (CIFAR_OC_DATA or a download), 'demo', or a path
     recipe='course',      # one of `recipes`, a `Recipe`, or a run's path; see `find_recipe`
@@ -218,13 +222,14 @@ def resume(self:Run,
     with only_first_speaks():
         if not is_first(): return _follow(source, cbs)
         if self.finished:
-            share(None)
+            tell_all(None)
             print(f'{self.path} is finished; its weights are loaded, and nothing is trained')
             return self.learner(source)
         _check_callbacks(self, _names(cbs))
         _check_machine(self.config)
         return _lead(self, report, source, cbs)
 
+# %% ../nbs/26_train.ipynb #0b4c4a6b
 def _check_callbacks(run, now):
     "Raises `ValueError` unless the callbacks `now` are those that `run` began with"
     began = run.config.cbs
