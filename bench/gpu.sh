@@ -67,6 +67,7 @@ if [ "${4:-speed}" = accuracy ]; then
 else
     step 120 seeds $python bench/seeds.py $quick --source "$data" --seeds "$seeds" --out "$out/gpu-seeds.json"
     step 90 step $python bench/step.py $quick --source "$data" --out "$out/gpu-step.json"
+    step 120 scale $python bench/scale.py $quick --source "$data" --out "$out/gpu-scale.json"
     step 150 epoch $python bench/epoch.py $few --source "$data" --out "$out/gpu-epoch.json"
     step 120 memory $python bench/memory.py $few --source "$data" --out "$out/gpu-memory.json"
     step 150 loader $python bench/loader.py $few --source "$data" --out "$out/gpu-loader.json"

@@ -1,7 +1,7 @@
 "One run by several processes: the same training as by one, one folder, one voice."
-import json, os, signal, subprocess, sys
+import json, os, subprocess, sys
 from pathlib import Path
-import pandas as pd, pytest
+import pandas as pd, torch
 from safetensors.torch import load_file
 
 tests = Path(__file__).parent
@@ -9,11 +9,11 @@ plain = dict(network='no norm', flip_p=0, pad=0, hole_p=0)  # nothing is drawn, 
 usual = dict(epochs=3, bs=16, lr_min=1e-4, lr_max=1e-3)
 
 def launch(script, args, n=2, **env):
-    "Start `script` in `n` processes, by torchrun if there are several"
+    "Start `script` in `n` processes, by torchrun if there are several; on cards, if there is one for each"
+    if torch.cuda.device_count() < n: env['CUDA_VISIBLE_DEVICES'] = ''
     several = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', str(n)] if n > 1 else [sys.executable]
-    done = subprocess.run([*several, str(script), *args], capture_output=True, text=True, timeout=300,
-        env=os.environ | {'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore', 'CIFAR_OC_DATA': ''} | env)
-    return done
+    env = os.environ | {'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore', 'CIFAR_OC_DATA': ''} | env
+    return subprocess.run([*several, str(script), *args], capture_output=True, text=True, timeout=300, env=env)
 
 def train(out, n=2, env={}, **given):
     "What the narrow run that `given` describes printed; it must end well unless `env` has it killed"
@@ -73,7 +73,7 @@ from accelerate import debug_launcher
 from several_child import main
 debug_launcher(partial(main, {str(tmp_path/'run')!r}, epochs=1, bs=16, report=True), num_processes=2)
 """
-    done = launch('-c', [code], 1)
+    done = launch('-c', [code], 1, CUDA_VISIBLE_DEVICES='')  # debug_launcher is for processors
     assert done.returncode == 0, done.stderr
     assert same_weights(tmp_path/'run') and 'processes  2' in done.stdout
     assert done.stdout.count('looking for LRMIN') == done.stdout.count('rates      LRMIN') == 1
