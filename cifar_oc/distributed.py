@@ -14,7 +14,8 @@ from contextlib import redirect_stdout
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from fastai.vision.all import *
-from fastai.distributed import DistributedDL
+try: from fastai.distributed import DistributedDL
+except NameError: DistributedDL = object  # without Accelerate, of which `join` speaks
 
 # %% ../nbs/34_distributed.ipynb #da049dc3
 def processes() -> int:
