@@ -1,4 +1,4 @@
-"""The runs of a comparison, spread over this machine or a Dask cluster, and collected as they finish
+"""The runs of a comparison, on this machine or a Dask cluster, collected as they finish
 
 Docs: https://cifar-oc.github.io/cifar_oc/executors.html.md"""
 
