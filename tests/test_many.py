@@ -41,7 +41,7 @@ def start(pictures, out, *args, recipes=two, seeds=(3, 4), **env):
     cmd = [sys.executable, '-c', code, '--recipes', ','.join(recipes), '--seeds', ','.join(map(str, seeds)), '--epochs', '3', '--bs', '8',
         '--precision', 'fp32', '--source', pictures, '--runs', out/'runs', '--out', out/'found.json', *args]
     pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    return subprocess.Popen([*map(str, cmd)], **pipes, env=os.environ | env | dict(PYTHONPATH=os.pathsep.join(sys.path)), encoding='utf-8', start_new_session=True)
+    return subprocess.Popen([*map(str, cmd)], **pipes, env=os.environ | env | dict(PYTHONPATH=os.pathsep.join(sys.path), OMP_NUM_THREADS='1'), encoding='utf-8', start_new_session=True)
 
 def accuracies(out):
     "What the JSON says of the runs, in its order, but the seconds."
