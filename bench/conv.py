@@ -10,7 +10,7 @@ shapes = (64, 128, 32), (128, 128, 16), (128, 256, 16), (256, 512, 8), (256, 256
 def ways(i, o, side, bs, dtype):
     "The functions that are timed, for `i` channels in and `o` out: three of the library, three of the product"
     import torch
-    from cifar_oc.model import _filtered, _seen
+    from cifar_oc.layers import _filtered, _seen
     def last(*size): return torch.randn(size).to(dtype).to(memory_format=torch.channels_last)
     x, grad, w = last(bs, i, side, side), last(bs, o, side, side), last(o, i, 3, 3)/(9*i)**.5
     def backward(*mask): return torch.ops.aten.convolution_backward(grad, x, w, None, [1,1], [1,1], [1,1], False, [0,0], 1, [*mask, False])

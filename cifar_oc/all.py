@@ -4,6 +4,7 @@ from .data import *
 from .augment import *
 from .pictures import *
 from .loaders import *
+from .layers import *
 from .model import *
 from .onecycle import *
 from .muon import *
