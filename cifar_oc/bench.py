@@ -57,27 +57,27 @@ def paired_table(
     base = base or acc.columns[0]
     differences = {k: (acc[k] - acc[base]).dropna() for k in acc if k != base}
     rows = {f'{k} - {base}': mean_interval(d) for k,d in differences.items() if len(d)}
-    return pd.DataFrame(rows).T
+    return pd.DataFrame(rows.values(), index=list(rows))
 
 # %% ../nbs/36_bench.ipynb #dc76c17c
 def plot_accuracy(
     runs,      # as for `accuracy_table`, and the accuracies of all epochs as `curve`
-    axs=None,  # two `Axes`; a new figure if None
+    axs:list=None,  # two `Axes`; a new figure if None
 ):             # `axs`, or the new figure
     "Every run as a dot, with mean and 95 % interval, and the mean accuracy over the epochs"
     t,df,fig,lines = accuracy_table(runs),pd.DataFrame(runs),None,[]
-    if axs is None: fig,axs = closed_figure(1, 2, figsize=(11, 1.6 + .5*len(t)))
+    if axs is None: fig,axs = closed_figure(1, 2, figsize=(11, 1.6 + .6*len(t)))
     for i,(k,r) in enumerate(t.iterrows()):
         g,c = df[df.recipe == k],f'C{i}'
         axs[0].plot(100*g.accuracy, [i]*len(g), 'o', c=c, alpha=.5, mec='none')
         half = None if np.isnan(r.low) else r.high - r['mean']
         axs[0].errorbar(r['mean'], i+.25, xerr=half, fmt='|', c=c, capsize=3)
-        above = dict(xytext=(0,4), textcoords='offset points', ha='center', size=9)
-        axs[0].annotate(f"{r['mean']:.2f}", (r['mean'], i+.25), **above)
+        beside = dict(xytext=(0,-12), textcoords='offset points', ha='center', size=9)
+        axs[0].annotate(f"{r['mean']:.2f}", (r['mean'], i+.25), **beside)
         if 'curve' not in g: continue
         mean = 100*np.mean(g.curve.tolist(), 0)
         lines.append((axs[1].plot(np.arange(len(mean)) + 1, mean, c=c, marker='.', ms=4)[0], k))
-    axs[0].set(ylim=(-.5, len(t)-.2), xlabel='accuracy after the last epoch, %')
+    axs[0].set(ylim=(-.5, len(t)), xlabel='accuracy after the last epoch, %')
     axs[0].set_yticks(range(len(t)), t.index, parse_math=False)
     axs[0].set_title('Runs, mean and 95 % interval')
     axs[0].invert_yaxis()
@@ -189,13 +189,13 @@ def _collect(todo, executor, out, command):
 def bench(
     recipes=('course','best'), # each as for `find_recipe`; a dict gives them names of your own
     seeds=(0,1,2),             # 0 to 2³²-1 each
-    source=None,               # as for `train`
+    source:str=None,           # as for `train`
     epochs:int=None,           # as for `train`
     bs:int=None,               # as for `train`
     valid='test',              # as for `train`
     precision:str=None,        # as for `train`
     runs='runs/bench',         # folder of the run folders
-    out=None,                  # JSON file, and a PNG; results/accuracy/<recipes>.json if None
+    out:str=None,              # JSON file, and a PNG; results/accuracy/<recipes>.json if None
     compile:bool=False,        # as for `train`
     command:str=None,          # kept in the JSON: what was called; cifar-oc-bench if None
     executor=None,             # any `concurrent.futures.Executor`; one run after the other if None

@@ -1,4 +1,4 @@
-"""Train, report, compare; predict, export and open a page: each in one line
+"""Train, report, compare, predict, export, and open a page: one line each
 
 Docs: https://cifar-oc.github.io/cifar_oc/cli.html.md"""
 
@@ -144,11 +144,11 @@ def _bench_parser():
 def _print_tables(runs):
     from cifar_oc.bench import accuracy_table, paired_table
     print('\naccuracy after the last epoch, %, without test-time augmentation')
-    print(accuracy_table(runs).round(2).to_string())
+    print(accuracy_table(runs).round(2).to_string(na_rep='-'))
     differences = paired_table(runs)
     if len(differences):
         print('\ndifference on the same seeds, points')
-        print(differences.round(2).to_string())
+        print(differences.round(2).to_string(na_rep='-'))
 
 def bench_command():
     """The command `cifar-oc-bench`; exit status 1 if a run failed, 2 and one line for bad input,
@@ -171,8 +171,8 @@ def bench_command():
 # %% ../nbs/37_cli.ipynb #ffad30df
 def _predict_parser():
     "The options of `cifar-oc-predict`"
-    p = Parser('cifar-oc-predict', 'Name pictures by a trained run: the three most probable '
-        'classes of each.')
+    p = Parser('cifar-oc-predict', 'Predict the classes of pictures by a trained run: the three '
+        'most probable ones of each.')
     arg = p.add_argument
     arg('run', metavar='RUN', help='run folder that cifar-oc-train wrote')
     arg('pictures', nargs='+', metavar='PICTURE', help='picture file, or a folder of them')
@@ -217,8 +217,8 @@ def export_command():
 # %% ../nbs/37_cli.ipynb #883c69e0
 def _app_parser():
     "The options of `cifar-oc-app`"
-    p = Parser('cifar-oc-app', 'Open a page that names pictures with the weights of a run, or '
-        'write it as a Hugging Face Space.')
+    p = Parser('cifar-oc-app', 'Open a page that classifies pictures with the weights of a run, '
+        'or write it as a Hugging Face Space.')
     arg = p.add_argument
     arg('run', metavar='RUN', help='run folder with its weights')
     arg('--space', metavar='DIR', help='write a new folder that runs as a Space, and open nothing')

@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but chance are put together, with their mean and spread
+"""Mean and spread of runs that differ only by chance, in tables and one plot
 
 Docs: https://cifar-oc.github.io/cifar_oc/compare.html.md"""
 
@@ -21,7 +21,7 @@ _left_out = {'source', 'seed', 'numbers', 'origin', 'reported', 'start_ratio', '
     'data', 'fingerprint', 'vocab'}
 
 def _kind(run):
-    "All that a run is, as text, but its seed, its pictures, and rates that were found"
+    "The configuration of a run as text, without its seed, its pictures, and rates that were found"
     config,found = run.config.to_dict(),run.lr_curve is not None and run.recipe.lr_max is None
     config['cbs'] = ', '.join(config['cbs'])
     rates = {k: 'found' if found else f'{config[k]:.6g}' for k in ('lr_min','lr_max')}
@@ -30,12 +30,12 @@ def _kind(run):
     return {k: str(v) for k,v in kind.items() if k not in _left_out}
 
 def _pictures_of(run):
-    "What tells the pictures of `run` from others: their fingerprint, however they are called"
+    "The fingerprint of the pictures of `run`, whatever their name"
     c = run.config
     return c.fingerprint['pictures'] if c.fingerprint else str(c.data).rpartition('fingerprint ')[2]
 
 def _alike(runs):
-    "Kinds and accuracies of the runs that differ in nothing else"
+    "Configurations, and the accuracies of the runs that have each of them"
     groups = {}
     for r in runs:
         kind = _kind(r)
@@ -45,15 +45,15 @@ def _alike(runs):
 
 # %% ../nbs/26_compare.ipynb #da814b8b
 def _accuracies(acc):
-    "What a table says of the accuracies of one kind"
+    "The columns of a table for the accuracies of one group"
     spread = f'{100*np.std(acc, ddof=1):.2f} points' if len(acc) > 1 else 'one run'
     return dict(mean=f'{np.mean(acc):.2%}', spread=spread, lowest=f'{min(acc):.2%}',
         highest=f'{max(acc):.2%}', runs=len(acc))
 
 def run_groups(
-    runs,   # `Run`s that are finished
-) -> list:  # dicts: mean, spread, lowest, highest, runs, the configuration, and what differs
-    "One row for all runs that differ in nothing but their seed and the rates that were found"
+    runs:list, # finished `Run`s
+) -> list:     # dicts: mean, spread, lowest, highest, runs, configuration, and what differs
+    "One row for each group of runs that differ only in their seed and in rates that were found"
     groups,rows = _alike(runs),[]
     given = {f.name for f in fields(Config)}
     def differs(k):  # where the name is the same
@@ -67,20 +67,20 @@ def run_groups(
 
 # %% ../nbs/26_compare.ipynb #e2b86756
 def _row(run):
-    "The row of `run` in a table of runs"
+    "The row of `run` in the table of all runs"
     metrics = 'accuracy loss train_accuracy seconds n machine'.split()
     config = 'seed lr_min lr_max epochs bs valid precision recipe data'.split()
     row = dict(run=str(run.path)) | {k: run.metrics.get(k, '') for k in metrics}
     return row | {k: ifnone(getattr(run.config, k), '') for k in config}
 
 def compare_runs(
-    runs,             # `Run`s or run folders, finished
-    out='comparison', # folder to write to
-) -> Path:            # the page
-    "Write `compare.html`, `.md` and `.png`; raises `FileNotFoundError`, `ValueError` or `OSError`"
+    runs:list,             # finished `Run`s or their folders
+    out:Path='comparison', # folder to write to
+) -> Path:                 # compare.html
+    "Write the page of several runs; raises `FileNotFoundError`, `ValueError` or `OSError`"
     runs,out = [Run(o) for o in runs],Path(out).expanduser()
     if len({r.path.resolve() for r in runs}) < len(runs):
-        raise ValueError('a run folder is given twice, and would count twice; give each once')
+        raise ValueError('a run folder is given twice and would count twice; give each once')
     for r in runs: r.check_finished()
     fig = plot_runs({str(r.path): r for r in runs})
     figure = drawn(fig, 'Validation accuracy and loss of all runs over the epochs')

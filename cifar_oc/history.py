@@ -1,4 +1,4 @@
-"""What the rest of a run depends on is kept after each epoch; a resumed run has the same history
+"""A fit keeps its numbers and saves its state after each epoch; a resumed run has the same history
 
 Docs: https://cifar-oc.github.io/cifar_oc/history.html.md"""
 
@@ -13,48 +13,14 @@ from fastai.vision.all import *
 from .distributed import *
 from .runs import *
 
-# %% ../nbs/20_history.ipynb #d8bea2a1
-def _order_as_weights(states):
-    "Bring tensors of an optimiser to the memory order of the weights, in which fused steps read"
-    for p,s in states.items():
-        for k,v in s.items():
-            if isinstance(v, Tensor) and v.shape == p.shape: s[k] = torch.empty_like(p).copy_(v)
-
-@patch
-def run_state(self:Learner) -> dict:
-    "All that the rest of a run depends on: weights, average, optimiser, scaler, random states"
-    scaler = getattr(self, 'scaler', None)
-    avg = self.weight_average.avg if hasattr(self, 'weight_average') else []
-    return dict(model=get_model(self.model).state_dict(), avg=avg, opt=self.opt.state_dict(),
-        scaler=scaler and scaler.state_dict(), random=get_random_states(),
-        mps=torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
-        loaders=[dl.rng.getstate() for dl in self.dls.loaders])
-
-# %% ../nbs/20_history.ipynb #c7054749
-@patch
-def load_run_state(self:Learner, state:dict):
-    "Put back what `run_state` returned; `self.opt` must exist"
-    get_model(self.model).load_state_dict(state['model'])
-    if state['avg']:
-        torch._foreach_copy_(self.weight_average.avg, to_device(state['avg'], self.dls.device))
-    self.opt.load_state_dict(to_device(state['opt'], self.dls.device))
-    _order_as_weights(getattr(self.opt, 'opt', self.opt).state)
-    if state['scaler']: self.scaler.load_state_dict(state['scaler'])
-    kind,keys,*rest = state['random']['numpy_state']
-    numpy_state = kind, np.array(keys, np.uint32), *rest
-    set_random_states(**state['random'] | dict(numpy_state=numpy_state))
-    if state['mps'] is not None and torch.backends.mps.is_available():
-        torch.mps.set_rng_state(state['mps'])
-    for dl,s in zip(self.dls.loaders, state['loaders']): dl.rng.setstate(s)
-
 # %% ../nbs/20_history.ipynb #d823547a
 class History(Callback):
-    "`rows`: a dict an epoch; with `run`, also a checkpoint there, from which a fit resumes"
+    "Keeps `rows`, a dict for each epoch; given a run, also a checkpoint to resume from"
     order = 51  # after `Recorder`, and before callbacks that may stop the fit after an epoch
     cols = 'epoch train_loss train_accuracy valid_loss valid_accuracy lr seconds'.split()
     def __init__(self,
-        run:Run=None, # where to keep the history and a checkpoint; nowhere if None
-        log=noop,     # called with each epoch's row
+        run:Run=None,      # where to save the history and a checkpoint; nowhere if None
+        log:Callable=noop, # called with each epoch's row
     ):
         self.owner,self.log,self.validated = run,log,None
         self.state = run.load_checkpoint() if run else None
@@ -81,17 +47,8 @@ class History(Callback):
 
 # %% ../nbs/20_history.ipynb #09be011e
 @patch
-def _resume(self:History):
-    "Put the learner where the checkpoint was saved"
-    n,start = len(self.rows),getattr(getattr(self, 'skip_to_epoch', None), '_skip_to', 0)
-    if start != n:
-        found = f'the checkpoint in {self.owner.path} is {n} epochs on'
-        raise ValueError(f'{found}; fit with start_epoch={n}, or give another run')
-    self.learn.load_run_state(self.state)
-
-@patch
 def _keep(self:History):
-    "Add the row of an epoch that was trained, and save the checkpoint"
+    "Add the row of an epoch that was trained, and save a checkpoint"
     if True not in self.sums: return  # skipped by a resumed fit, or kept already
     train,valid = over_processes(self.sums[True], self.model),self.sums.get('valid')
     tl,ta,tn = train.tolist()
@@ -102,19 +59,67 @@ def _keep(self:History):
     if self.owner: self.owner.save_checkpoint(self.learn.run_state() | dict(rows=self.rows))
     self.log(self.rows[-1])
 
-# %% ../nbs/20_history.ipynb #8ef7c992
+# %% ../nbs/20_history.ipynb #a42b5362
+@patch
+def _resume(self:History):
+    "Put the learner where the checkpoint was saved"
+    n,start = len(self.rows),getattr(getattr(self, 'skip_to_epoch', None), '_skip_to', 0)
+    if start != n:
+        found = f'in the checkpoint of {self.owner.path}, {n} epochs are done'
+        raise ValueError(f'{found}; fit with start_epoch={n}, or give another run')
+    self.learn.load_run_state(self.state)
+
+# %% ../nbs/20_history.ipynb #eb316d9f
 @patch
 def _note_weights(self:History):
-    "Before a validation: keep its outputs, and a copy of the weights if it is the last"
+    "Before a validation: keep its outputs; before the last one, also a copy of the weights"
     self.outputs,is_last = [],self.epoch == self.n_epoch - 1
     state = get_model(self.model).state_dict() if is_last else {}
     self.validated = {k: t.clone() for k,t in state.items()}
 
+# %% ../nbs/20_history.ipynb #d8bea2a1
+@patch
+def run_state(self:Learner) -> dict:
+    "All that the rest of a run depends on: weights, average, optimiser, scaler, random states"
+    scaler = getattr(self, 'scaler', None)
+    avg = self.weight_average.avg if hasattr(self, 'weight_average') else []
+    return dict(model=get_model(self.model).state_dict(), avg=avg, opt=self.opt.state_dict(),
+        scaler=scaler and scaler.state_dict(), random=get_random_states(),
+        mps=torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
+        loaders=[dl.rng.getstate() for dl in self.dls.loaders])
+
+# %% ../nbs/20_history.ipynb #3816825a
+def _order_as_weights(states):
+    "Give tensors of an optimiser the memory order of the weights, which fused steps expect"
+    for p,s in states.items():
+        for k,v in s.items():
+            if isinstance(v, Tensor) and v.shape == p.shape: s[k] = torch.empty_like(p).copy_(v)
+
+# %% ../nbs/20_history.ipynb #c7054749
+@patch
+def load_run_state(self:Learner,
+    state:dict, # from `run_state`
+):
+    "Put back what `run_state` returned; `self.opt` must exist"
+    get_model(self.model).load_state_dict(state['model'])
+    if state['avg']:
+        torch._foreach_copy_(self.weight_average.avg, to_device(state['avg'], self.dls.device))
+    self.opt.load_state_dict(to_device(state['opt'], self.dls.device))
+    _order_as_weights(getattr(self.opt, 'opt', self.opt).state)
+    if state['scaler']: self.scaler.load_state_dict(state['scaler'])
+    kind,keys,*rest = state['random']['numpy_state']
+    numpy_state = kind, np.array(keys, np.uint32), *rest
+    set_random_states(**state['random'] | dict(numpy_state=numpy_state))
+    if state['mps'] is not None and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state['mps'])
+    for dl,s in zip(self.dls.loaders, state['loaders']): dl.rng.setstate(s)
+
+# %% ../nbs/20_history.ipynb #8ef7c992
 @patch
 def last_outputs(self:History,
     model:nn.Module, # the network that was fitted
-):                   # N×c outputs and N labels, or None
-    "Outputs of the last epoch's validation, unless `model` holds other weights by now"
+):                   # outputs (N×c) and labels (N); None if there are none
+    "Outputs of the last epoch's validation; None if `model` holds other weights by now"
     if not self.validated or not self.outputs or processes() > 1: return
     live = model.state_dict()
     if not all(torch.equal(t, live[k]) for k,t in self.validated.items()): return

@@ -1,4 +1,4 @@
-"""The model card that the Hugging Face Hub reads, and `Run.from_hub`, which brings a run back
+"""The model card of a run folder, and `Run.from_hub`, which downloads a run
 
 Docs: https://cifar-oc.github.io/cifar_oc/hub.html.md"""
 
@@ -14,12 +14,16 @@ from .checks import ORIGINAL
 from .runs import *
 
 # %% ../nbs/25_hub.ipynb #00774e85
-def is_original(run:Run) -> bool:
-    "Whether `run` was trained and measured on the original pictures of CIFAR-10"
+def is_original(
+    run:Run, # with or without a result
+) -> bool:
+    "Whether a run used the original pictures of CIFAR-10"
     return (run.config.fingerprint or {}).get('pictures') == ORIGINAL
 
-def what_pictures(run:Run) -> str:
-    "What the pictures of `run` are, and whether they are CIFAR-10's own, in one line"
+def what_pictures(
+    run:Run, # with or without a result
+) -> str:    # one line
+    "The pictures of a run, and whether they are the original ones of CIFAR-10"
     data = ' '.join((run.config.data or 'not known').split())
     if is_original(run): return f'{data}; the original pictures of CIFAR-10'
     known = run.config.fingerprint or 'not CIFAR-10' in data
@@ -27,7 +31,7 @@ def what_pictures(run:Run) -> str:
 
 # %% ../nbs/25_hub.ipynb #2c03af1a
 def _result(run):
-    "The accuracy of `run`, and on what it was measured, as an entry of a `model-index`"
+    "The accuracy of a run and its circumstances, as an entry of a `model-index`"
     m,test = run.metrics,run.config.valid == 'test'
     part = 'test' if test else 'held-out training'
     name = f"accuracy on {m['n']:,} {part} pictures after {run.config.epochs} epochs, " \
@@ -40,7 +44,7 @@ def _result(run):
 def card_header(
     run:Run=None, # None for a learner that was trained by hand
 ) -> str:         # YAML between two lines of ---
-    "The lines at the top of a model card"
+    "The YAML at the top of a model card"
     card = dict(library_name='cifar_oc', pipeline_tag='image-classification')
     card |= dict(tags=['fastai', 'pytorch', 'one-cycle'])
     if run: card |= dict(license='apache-2.0')
@@ -53,39 +57,39 @@ def card_header(
 
 # %% ../nbs/25_hub.ipynb #897a29e0
 def check_readme(
-    folder:Path, # where a README.md is to be written
+    folder:Path, # where a README.md will be written
 ):
-    "Raises `FileExistsError` where `folder` has a README.md without a card of this package"
+    "Raises `FileExistsError` if `folder` has a README.md that this package did not write"
     file = folder/'README.md'
     if not file.is_file(): return
     head = file.read_text(encoding='utf-8', errors='replace').partition('\n---\n')[0]
     if head.startswith('---\n') and 'library_name: cifar_oc' in head.splitlines(): return
-    raise FileExistsError(f'{file} was not written by cifar_oc, and is not written over; '
-        'give another out, or move that file away')
+    raise FileExistsError(f'{file} was not written by cifar_oc and is kept; '
+        'give another out, or move that file')
 
 # %% ../nbs/25_hub.ipynb #a36cadc6
 def _fetch(name, revision):
-    "The folder with what `huggingface_hub` fetched; raises `OSError` or `ValueError`"
+    "The folder that `huggingface_hub` downloaded; raises `OSError` or `ValueError`"
     from huggingface_hub import errors, snapshot_download
     at = f' at revision {revision!r}' if revision else ''
     try: return snapshot_download(name, revision=revision, allow_patterns=list(run_files))
     except errors.HFValidationError:
         raise ValueError(f"{name!r} is no repository's name; give it as user/name") from None
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as e:
-        raise FileNotFoundError(f'the Hub has no {name}{at} that you may read; look for a slip, '
+        raise FileNotFoundError(f'the Hub has no {name}{at} that you may read; check the spelling, '
             'or log in with hf auth login') from e
     except Exception as e:  # of several libraries
         why = ' '.join(f'{type(e).__name__}: {e}'.split())
-        raise OSError(f'{name}{at} was not fetched ({why}); try again when the Hub can be reached, '
-            'and the disk has room') from e
+        raise OSError(f'{name}{at} was not fetched ({why}); check the network and the free '
+            'space on the disk, and try again') from e
 
 # %% ../nbs/25_hub.ipynb #2a1afedc
 @patch(cls_method=True)
 def from_hub(cls:Run,
-    name:str,          # repository, as 'user/name'
+    name:str,          # the repository, as 'user/name'
     revision:str=None, # branch, tag or commit; the newest if None
 ) -> Run:
-    "The run in a repository of the Hub; raises `ImportError`, `OSError` or `ValueError`"
+    "Download a run from the Hub; raises `ImportError`, `OSError` or `ValueError`"
     try: import huggingface_hub
     except ImportError as e:
         raise ImportError("Run.from_hub needs huggingface_hub: pip install 'cifar_oc[hub]'") from e

@@ -1,4 +1,4 @@
-"""What a network takes for what, and how sure it is
+"""Confusion matrix, accuracy by class, calibration, and the mistakes themselves
 
 Docs: https://cifar-oc.github.io/cifar_oc/interpret.html.md"""
 
@@ -18,34 +18,34 @@ from .model import log_probs
 
 # %% ../nbs/22_interpret.ipynb #7ad46f8b
 def spread(
-    items,    # rows, as `dls.valid.items`
-    k:int=20, # rows at most
-):
-    "`k` of `items` at equal distances"
+    items,    # a sequence, such as `dls.valid.items`
+    k:int=20, # items at most
+) -> list:
+    "At most `k` of `items`, at equal distances"
     return [items[i] for i in np.linspace(0, len(items)-1, min(k, len(items)), dtype=int)]
 
 # %% ../nbs/22_interpret.ipynb #9db6c34b
 def _sees_softmax(loss_func, c, device):
-    "Whether `loss_func` sees no more of N×`c` logits than their SoftMax"
+    "Whether `loss_func` depends on N×`c` logits only through their SoftMax"
     y = torch.arange(c, device=device)
     x,right = torch.linspace(0, .5, c, device=device).repeat(c, 1),torch.eye(c, device=device)
     def loss(x): return torch.as_tensor(loss_func(x, y)).float().mean().item()
     try: a,b = loss(x), loss(x + .5)
     except Exception: return False  # it takes no N×c logits with N labels
-    content = loss(2*right) == loss(4*right)  # as a hinge is
+    content = loss(2*right) == loss(4*right)  # a hinge loss stays the same here
     return abs(a - b) < .02*(1 + abs(a)) and not content
 
 def _check_probs(learn, out, log_p, act):
     "Raises `ValueError` unless `out` is what `log_p` takes it for; no row may be NaN"
     p = log_p.exp()
     if torch.allclose(p, out, atol=.01) or not len(out): return
-    if act: raise ValueError('act returns no probabilities; expected rows that add up to 1')
+    if act: raise ValueError('act does not return probabilities; expected rows that add up to 1')
     if torch.allclose(log_p, out, atol=.01): return
     loss = learn.loss_func
     if _sees_softmax(loss, out.size(1), learn.dls.device): return
     name = getattr(loss, '__name__', type(loss).__name__)
-    raise ValueError(f'the loss {name} takes no SoftMax of N×c logits for N labels, so the outputs '
-        'are no probabilities; expected a cross-entropy or the like; give act to make them')
+    raise ValueError(f'the loss {name} does not use the SoftMax of N×c logits, so the outputs give '
+        'no probabilities; expected a cross-entropy; or give act, which makes probabilities')
 
 # %% ../nbs/22_interpret.ipynb #57f43c02
 def _found(o):
@@ -53,12 +53,12 @@ def _found(o):
     return type(o).__name__
 
 def _log_probs(learn, out, act=None):
-    "N×c log-probabilities of the outputs, NaN where they are no numbers; raises `ValueError`"
+    "N×c log-probabilities of the outputs, NaN where an output is; raises `ValueError`"
     if act and isinstance(out, Tensor): out = act(out)
     c = learn.dls.c
     if not isinstance(out, Tensor) or not out.is_floating_point() or out.shape[1:] != (c,):
         found = _found(out)
-        raise ValueError(f'the network puts out {found}; expected N×{c} floats, a column a class')
+        raise ValueError(f'the network returns {found}; expected N×{c} floats, a column per class')
     out = out.float().as_subclass(Tensor)
     bad = (out.isnan() | out.isposinf()).any(1)
     log_p = torch.full_like(out, np.nan)
@@ -69,8 +69,8 @@ def _log_probs(learn, out, act=None):
 # %% ../nbs/22_interpret.ipynb #b7e3b3ec
 def _warn_of_nan(preds, vocab):
     if n := int(preds.isnan().any(1).sum()):
-        warnings.warn(f'{n:,} of {len(preds):,} predictions are no numbers (NaN), and count as '
-            f'{vocab[0]}, the first class; look for NaN in weights and data', stacklevel=3)
+        warnings.warn(f'{n:,} of {len(preds):,} predictions are NaN and count as {vocab[0]}, '
+            'the first class; look for NaN in weights and data', stacklevel=3)
 
 @contextmanager
 def _unchanged(learn):
@@ -89,7 +89,7 @@ def _unchanged(learn):
 def _outputs(learn, dl, cbs=None):
     "Outputs and labels of the pictures in `dl`"
     loss = learn.loss_func
-    learn.loss_func = lambda *_: torch.zeros(())  # it is not asked, for it may know no inference
+    learn.loss_func = lambda *_: torch.zeros(())  # not needed, and it may not support inference
     out,y = learn.get_preds(dl=dl, act=noop, cbs=cbs)
     learn.loss_func = loss
     return out,y
@@ -97,21 +97,21 @@ def _outputs(learn, dl, cbs=None):
 def _predict(learn, out, y, act=None):
     "N×c log-probabilities of the outputs, and N labels; raises `ValueError`"
     if not isinstance(y, Tensor) or y.ndim != 1 or y.is_floating_point():
-        raise ValueError(f'the labels are {_found(y)}; expected N whole numbers, a class a picture')
+        raise ValueError(f'the labels are {_found(y)}; expected N whole numbers, one per picture')
     return _log_probs(learn, out, act),y.as_subclass(Tensor).long()
 
 # %% ../nbs/22_interpret.ipynb #846c6a0b
 class CachedInterpretation(ClassificationInterpretation):
-    "fastai's `ClassificationInterpretation`, with the predictions computed once and kept"
+    "A `ClassificationInterpretation` that predicts only once; `from_learner` makes it"
     @classmethod
     def from_learner(cls,
-        learn:Learner,
-        ds_idx:int=1,       # 0 for the training pictures, 1 for the validation pictures
-        dl:DataLoader=None, # others instead
-        act=None,           # makes N×c probabilities of the outputs; the numbers tell if None
-        outputs=None,       # of those pictures, with labels, if known; computed if None
+        learn:Learner,         # with a network that returns N×c numbers
+        ds_idx:int=1,          # 0: training pictures, 1: validation pictures
+        dl:DataLoader=None,    # other pictures with labels, instead of those
+        act:FunctionType=None, # makes N×c probabilities of the outputs; found out if None
+        outputs:tuple=None,    # (outputs, labels) of those pictures, if known; computed if None
     ):
-        "`preds` N×c probabilities, `targs` labels, `losses` cross-entropies; raises `ValueError`"
+        "Predict and keep `preds` (N×c), `targs` and `losses` (N); raises `ValueError`"
         with _unchanged(learn):
             if dl is None: dl = learn.dls[ds_idx].new(shuffle=False, drop_last=False)
             log_p,targs = _predict(learn, *to_cpu(outputs or _outputs(learn, dl)), act)
@@ -135,18 +135,13 @@ class CachedInterpretation(ClassificationInterpretation):
 # %% ../nbs/22_interpret.ipynb #5a277d6f
 @patch
 def plot_confusion_matrix(self:CachedInterpretation, **kwargs):
-    "The figure of fastai's plot of that name, which takes `kwargs`"
+    "The confusion matrix as a figure; `kwargs` go to fastai's method of this name"
     return figure_of(ClassificationInterpretation.plot_confusion_matrix, self, **kwargs)
-
-@patch
-def plot_top_losses(self:CachedInterpretation, k, **kwargs):
-    "The figure of fastai's plot of that name, which takes `k` and `kwargs`"
-    return figure_of(Interpretation.plot_top_losses, self, k, **kwargs)
 
 # %% ../nbs/22_interpret.ipynb #69f58802
 @patch
 def classification_report(self:CachedInterpretation
-) -> pd.DataFrame: # a row a class; columns precision, recall (the class's accuracy), f1, support
+) -> pd.DataFrame: # a row for each class; columns precision, recall, f1, support
     "Precision, recall, F1 (0 to 1) and support of each class, by scikit-learn"
     args = self._report_args()
     names = pd.Index(args.pop('target_names'), name='class')
@@ -157,11 +152,11 @@ def classification_report(self:CachedInterpretation
 @patch
 def calibration(self:CachedInterpretation,
     n_bins:int=15,  # bins of equal width between 0 and 1
-):                  # (table, ECE): pictures, mean confidence and accuracy of each bin; 0 to 1
-    "The reliability diagram's numbers and the expected calibration error, NaN if a prediction is"
+):                  # a table with pictures, mean confidence and accuracy of each bin; the ECE
+    "The numbers of the reliability diagram, and the ECE from 0 to 1 (NaN if a prediction is)"
     confidence,pred = self.preds.max(1)
     ok = confidence.isfinite()
-    bins = (confidence[ok]*n_bins).ceil().clip(1, n_bins).int()  # each bin has its upper edge
+    bins = (confidence[ok]*n_bins).ceil().clip(1, n_bins).int()  # the upper edge counts
     right = (pred == self.targs)[ok].float()
     t = pd.DataFrame(dict(bin=bins, confidence=confidence[ok], accuracy=right)).groupby('bin')
     t = t.agg('mean').assign(pictures=t.size())[['pictures','confidence','accuracy']]
@@ -171,18 +166,18 @@ def calibration(self:CachedInterpretation,
 # %% ../nbs/22_interpret.ipynb #a02cbe8e
 @patch
 def plot_calibration(self:CachedInterpretation,
-    n_bins:int=15, # bins of equal width between 0 and 1
-    ax=None,       # where to draw; a new figure if None
-):                 # `ax`, or the new figure
-    "Accuracy against confidence, and the share of pictures in each bin"
+    n_bins:int=15,    # bins of equal width between 0 and 1
+    ax:plt.Axes=None, # where to draw; a new figure if None
+):                    # `ax`, or the new figure
+    "The reliability diagram: accuracy over confidence, and the share of pictures in each bin"
     (t,ece),fig = self.calibration(n_bins),None
     if ax is None: fig,ax = closed_figure(figsize=(5,4))
     bars = dict(color='C7', alpha=.4, label='share of pictures')
     ax.bar((t.index - .5)/n_bins, t.pictures/len(self.targs), .9/n_bins, **bars)
-    ax.plot([0,1], [0,1], ls=':', c='k', label='as sure as right')
+    ax.plot([0,1], [0,1], ls=':', c='k', label='perfectly calibrated')
     ax.plot(t.confidence, t.accuracy, 'o-', c='C0', label='accuracy')
     ax.set(xlabel='confidence', ylabel='accuracy, share of pictures', xlim=(0,1), ylim=(0,1))
-    ax.set_title(f'Calibration: expected error {ece:.1%}')
+    ax.set_title(f'Expected calibration error {ece:.1%}')
     for axis in ax.xaxis,ax.yaxis: axis.set_major_formatter('{x:.0%}')
     ax.legend()
     return ifnone(fig, ax)
@@ -191,7 +186,7 @@ def plot_calibration(self:CachedInterpretation,
 @patch
 def misclassified(self:CachedInterpretation
 ) -> pd.DataFrame: # columns: item, actual, predicted, confidence (0 to 1), loss
-    "One row a misclassified picture, the surest mistake first"
+    "One row for each misclassified picture, the surest mistake first"
     confidence,pred = self.preds.max(1)
     wrong = (pred != self.targs).nonzero()[:,0]
     names = [[self.vocab[i] for i in o[wrong]] for o in (self.targs, pred)]
@@ -202,18 +197,18 @@ def misclassified(self:CachedInterpretation
 # %% ../nbs/22_interpret.ipynb #a1d5c156
 @patch
 def pictures(self:CachedInterpretation,
-    idxs, # row numbers of the validation pictures
+    idxs, # row numbers of these pictures
 ) -> np.ndarray: # N×H×W×3 uint8
-    "Validation pictures as they were before any transform of the batch"
+    "The pictures at `idxs`, before any transform of the batch"
     return np.stack([np.asarray(self.dl.dataset[i][0]) for i in idxs])
 
 # %% ../nbs/22_interpret.ipynb #afe56bca
 @patch
 def plot_errors(self:CachedInterpretation,
     k:int=20,       # pictures at most
-    ncols:int=10,   # pictures a row
+    ncols:int=10,   # pictures in a row
 ):                  # the figure
-    "The `k` surest mistakes: predicted name and confidence in red, right name in black"
+    "The `k` surest mistakes: predicted class and confidence in red, true class in black"
     df,n = self.misclassified(),len(self.targs)
     top = df.head(k)
     nrows = max(1, -(-len(top)//ncols))
@@ -225,18 +220,28 @@ def plot_errors(self:CachedInterpretation,
         is_ = dict(ha='center', va='top', transform=ax.transAxes, size=8, parse_math=False)
         ax.text(.5, -.04, f'is {r.actual}', **is_)
     title = f'{len(top)} of {len(df)} misclassified pictures, of {n}'
-    fig.suptitle(f'{title}: predicted in red, right name below', size=10)
+    fig.suptitle(f'{title}: predicted in red, true class below', size=10)
     return fig
+
+# %% ../nbs/22_interpret.ipynb #c264ceb9
+@patch
+def plot_top_losses(self:CachedInterpretation,
+    k:int,   # pictures
+    **kwargs # such as `nrows` or `figsize`
+):           # the figure
+    "The pictures with the `k` highest losses as a figure; `kwargs` go to fastai's method"
+    return figure_of(Interpretation.plot_top_losses, self, k, **kwargs)
 
 # %% ../nbs/22_interpret.ipynb #e5e937b3
 class Mirror(Callback):
     "Flip the pictures of each batch from left to right"
+    def __init__(self): super().__init__()
     def before_batch(self): self.learn.xb = (self.x.flip(-1),)
 
 @patch
 def flip_tta(self:Learner
 ) -> float: # 0 to 1
-    "Accuracy of probabilities averaged over picture and mirror image; never the headline"
+    "Accuracy on the validation pictures, with probabilities averaged over picture and mirror image"
     with _unchanged(self), self.no_bar(), self.no_logging():
         dl = self.dls.valid.new(shuffle=False, drop_last=False)
         (p,y),(mirrored,_) = (_predict(self, *_outputs(self, dl, o)) for o in (None, Mirror()))

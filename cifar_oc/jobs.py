@@ -1,4 +1,4 @@
-"""What a run takes with it to another process or machine, and what comes back
+"""What a run takes to another process or machine, and what comes back
 
 Docs: https://cifar-oc.github.io/cifar_oc/jobs.html.md"""
 

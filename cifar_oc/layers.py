@@ -13,6 +13,20 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+# %% ../nbs/09_layers.ipynb #68ec140b
+def _is_eager_cpu(x): return x.device.type == 'cpu' and not torch.compiler.is_compiling()
+
+class LeanMaxPool2d(nn.MaxPool2d):
+    "`MaxPool2d` that keeps two bytes per place for a CPU's backward pass"
+    def __init__(self,
+        kernel_size:int, # side of each square, in pixels; also the step to the next one
+    ):
+        super().__init__(kernel_size)
+    def forward(self, x):
+        h,w = x.shape[-2:]
+        fits = h*w < 2**15 and _is_eager_cpu(x) and torch.is_grad_enabled()
+        return _MaxPool.apply(x, self.kernel_size) if fits else super().forward(x)
+
 # %% ../nbs/09_layers.ipynb #3ad79729
 def _like(x, side, dtype):
     "An empty N×C×`side[0]`×`side[1]` tensor in the layout of `x`"
@@ -40,17 +54,6 @@ class _MaxPool(torch.autograd.Function):
             o.copy_(F.max_unpool2d(part, p.long(), ctx.k, output_size=ctx.side))
         return out, None
 
-# %% ../nbs/09_layers.ipynb #68ec140b
-def _is_eager_cpu(x): return x.device.type == 'cpu' and not torch.compiler.is_compiling()
-
-class LeanMaxPool2d(nn.MaxPool2d):
-    "`MaxPool2d(kernel_size)` that keeps two bytes a place for a CPU's backward pass"
-    def __init__(self, kernel_size:int): super().__init__(kernel_size)
-    def forward(self, x):
-        h,w = x.shape[-2:]
-        fits = h*w < 2**15 and _is_eager_cpu(x) and torch.is_grad_enabled()
-        return _MaxPool.apply(x, self.kernel_size) if fits else super().forward(x)
-
 # %% ../nbs/09_layers.ipynb #9962fd34
 class _ReLU(torch.autograd.Function):
     "ReLU of bfloat16, in place; NaN stays NaN"
@@ -66,6 +69,7 @@ class _ReLU(torch.autograd.Function):
         x, = ctx.saved_tensors
         return torch.ops.aten.threshold_backward(grad, x, 0)
 
+# %% ../nbs/09_layers.ipynb #88d8604d
 class LeanReLU(nn.ReLU):
     "`ReLU` in place, by whole numbers where a CPU computes in bfloat16"
     def __init__(self): super().__init__(inplace=True)
@@ -109,15 +113,20 @@ class _ConvProduct(torch.autograd.Function):
 
 # %% ../nbs/09_layers.ipynb #3f3bbfc8
 def _product_is_faster(x):
-    "True for maps of up to 4×4 in bfloat16 on a processor with AMX: measured, see below"
+    "True for maps of up to 4×4 in bfloat16 on a processor with AMX"
     if not _is_eager_cpu(x) or x.shape[-2]*x.shape[-1] > 16: return False
     cast = torch.is_autocast_enabled('cpu')
     dtype = torch.get_autocast_dtype('cpu') if cast else x.dtype
     return dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported()
 
+# %% ../nbs/09_layers.ipynb #fe502402
 class Conv3x3(nn.Conv2d):
-    "`Conv2d` 3×3, stride 1, padding 1, no bias; a matrix product where a CPU is faster by that"
-    def __init__(self, ni:int, nf:int): super().__init__(ni, nf, 3, padding=1, bias=False)
+    "`Conv2d` 3×3, stride 1, padding 1, no bias; a matrix product where a CPU is faster with it"
+    def __init__(self,
+        ni:int, # channels in
+        nf:int, # channels out
+    ):
+        super().__init__(ni, nf, 3, padding=1, bias=False)
     def forward(self, x):
         if not _product_is_faster(x): return super().forward(x)
         return _ConvProduct.apply(x.to(torch.bfloat16), self.weight.to(torch.bfloat16))

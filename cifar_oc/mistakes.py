@@ -56,9 +56,9 @@ class Mistakes:
 # %% ../nbs/31_mistakes.ipynb #0313d3ee
 def find_mistakes(
     run:Run,     # whose data is at hand
-    source=None, # where its pictures are now; where the run found them if None
+    source:str=None, # where its pictures are now; where the run found them if None
     k:int=100,   # pictures at most
-) -> Mistakes:
+) -> 'Mistakes':
     "The `k` surest mistakes of a run; raises `FileNotFoundError`, `ValueError` or `OSError`"
     learn = run.learner(source)
     with learn.no_bar(): interp = CachedInterpretation.from_learner(learn)
@@ -70,7 +70,7 @@ def find_mistakes(
 
 def read_mistakes(
     run:Run, # in a folder that `write_space` wrote
-) -> Mistakes:
+) -> 'Mistakes':
     "The mistakes that were kept with the run; raises `FileNotFoundError` or `ValueError`"
     file = run.path/'mistakes.json'
     if not file.exists(): raise FileNotFoundError('they were not kept with these weights; write '

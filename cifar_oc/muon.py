@@ -12,9 +12,9 @@ import torch
 
 # %% ../nbs/12_muon.ipynb #03693902
 def orthogonal(
-    g:torch.Tensor, # with a row for each first index
+    g:torch.Tensor, # a gradient, with one row per first index
     steps:int=5,    # rounds of the polynomial
-) -> torch.Tensor:  # of the same shape
+) -> torch.Tensor:  # the same shape
     "`g` with its singular values brought near 1"
     x = g.flatten(1)
     x = x/(x.norm() + 1e-7)
@@ -24,24 +24,38 @@ def orthogonal(
         x = torch.addmm(x, poly, x, beta=3.4445)
     return x.reshape(g.shape)
 
+# %% ../nbs/12_muon.ipynb #6680a6df
+def _step_conv(
+    p,     # weight of a convolution
+    group, # its rate, decay and momentum
+    state, # its mean gradient
+):
+    "Decay `p`, and move it along its orthogonal gradient"
+    lr,beta = group['lr'],group['betas'][0]
+    if not state: state.update(step=torch.zeros(()), exp_avg=torch.zeros_like(p))
+    state['exp_avg'].lerp_(p.grad, 1 - beta)
+    direction = orthogonal(p.grad.lerp(state['exp_avg'], beta))
+    longer_side = max(len(p), p[0].numel())
+    p.mul_(1 - lr*group['weight_decay'])
+    p.add_(direction, alpha=-.2*lr*longer_side**.5)
+
 # %% ../nbs/12_muon.ipynb #ea1839e1
 class Muon(torch.optim.AdamW):
     "AdamW, but convolutions after the first step along the `orthogonal` of their mean gradient"
+    def __init__(self,
+        params,                # tensors, or groups of them
+        lr:float=1e-3,         # rate
+        betas:tuple=(.9,.999), # momentum of the mean gradient, and of its square
+        eps:float=1e-8,        # added to AdamW's denominator
+        weight_decay:float=.01, # decay, as a share of the rate
+        **kwargs,              # for AdamW
+    ):
+        super().__init__(params, lr, betas, eps, weight_decay, **kwargs)
     @torch.no_grad()
     def step(self, closure=None):
         for group in self.param_groups:
             for p in group['params']:
                 if p.grad is None or p.ndim != 4 or p.size(1) <= 3: continue
-                self._step_conv(p, group)
+                _step_conv(p, group, self.state[p])
                 p.grad = None  # AdamW passes it over
         return super().step(closure)
-
-    def _step_conv(self, p, group):
-        "Decay the convolution `p`, and move it along its orthogonal gradient"
-        lr,beta,state = group['lr'],group['betas'][0],self.state[p]
-        if not state: state.update(step=torch.zeros(()), exp_avg=torch.zeros_like(p))
-        state['exp_avg'].lerp_(p.grad, 1 - beta)
-        direction = orthogonal(p.grad.lerp(state['exp_avg'], beta))
-        longer_side = max(len(p), p[0].numel())
-        p.mul_(1 - lr*group['weight_decay'])
-        p.add_(direction, alpha=-.2*lr*longer_side**.5)

@@ -1,4 +1,4 @@
-"""A file, a photograph, an array or a tensor becomes what the network takes
+"""A file, a photograph, an array or a tensor becomes 32×32 pixels in RGB
 
 Docs: https://cifar-oc.github.io/cifar_oc/pictures.html.md"""
 
@@ -11,6 +11,27 @@ __all__ = ['to_picture']
 from PIL import ImageOps
 from fastai.vision.all import *
 from .augment import _size
+
+# %% ../nbs/07_pictures.ipynb #d43e1a41
+def to_picture(
+    o,            # path, PIL image of any mode, or array or tensor of whole numbers from 0 to 255
+) -> np.ndarray:  # 32×32×3 uint8
+    "The middle square of a picture at 32×32 pixels; raises `FileNotFoundError` or `ValueError`"
+    if isinstance(o, Tensor):
+        o = o.detach().cpu().as_subclass(Tensor)
+        o = (o.float() if o.dtype == torch.bfloat16 else o).numpy()  # numpy has no bfloat16
+    if not isinstance(o, (str,Path,Image.Image,np.ndarray)): raise ValueError(
+        f'the picture is {type(o).__name__}; give a path, a PIL image, an array or a tensor')
+    if isinstance(o, np.ndarray): o = _from_array(np.asarray(o))
+    try: im = _from_pil(o if isinstance(o, Image.Image) else Image.open(o))
+    except FileNotFoundError:
+        raise FileNotFoundError(f'{o} does not exist; give the path of a picture') from None
+    except (IsADirectoryError, PermissionError): raise
+    except Exception as e:
+        raise ValueError(f'{o} cannot be read as a picture ({e}); give a whole PNG or JPEG') from e
+    (w,h),k = im.size,min(im.size)/2
+    if (w,h) != (32,32): im = im.resize((32,32), Image.BICUBIC, (w/2-k, h/2-k, w/2+k, h/2+k))
+    return np.array(im)
 
 # %% ../nbs/07_pictures.ipynb #43460d23
 def _from_pil(im):
@@ -33,24 +54,3 @@ def _from_array(x):
     if first: x = np.moveaxis(x, 0, 2)
     if x.shape[2:] == (1,): x = x[...,0]
     return Image.fromarray(np.ascontiguousarray(x, np.uint8))
-
-# %% ../nbs/07_pictures.ipynb #d43e1a41
-def to_picture(
-    o,            # path, PIL image of any mode, or array or tensor of whole numbers from 0 to 255
-) -> np.ndarray:  # 32×32×3 uint8
-    "The middle square of a picture at 32×32 pixels; raises `FileNotFoundError` or `ValueError`"
-    if isinstance(o, Tensor):
-        o = o.detach().cpu().as_subclass(Tensor)
-        o = (o.float() if o.dtype == torch.bfloat16 else o).numpy()  # numpy has no bfloat16
-    if not isinstance(o, (str,Path,Image.Image,np.ndarray)): raise ValueError(
-        f'the picture is {type(o).__name__}; give a path, a PIL image, an array or a tensor')
-    if isinstance(o, np.ndarray): o = _from_array(np.asarray(o))
-    try: im = _from_pil(o if isinstance(o, Image.Image) else Image.open(o))
-    except FileNotFoundError:
-        raise FileNotFoundError(f'{o} does not exist; give the path of a picture') from None
-    except (IsADirectoryError, PermissionError): raise
-    except Exception as e:
-        raise ValueError(f'{o} cannot be read as a picture ({e}); give a whole PNG or JPEG') from e
-    (w,h),k = im.size,min(im.size)/2
-    if (w,h) != (32,32): im = im.resize((32,32), Image.BICUBIC, (w/2-k, h/2-k, w/2+k, h/2+k))
-    return np.array(im)

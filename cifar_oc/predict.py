@@ -1,4 +1,4 @@
-"""Pictures of any kind in, classes and probabilities out, by a run's weights alone
+"""Pictures of any kind in, classes and probabilities out, from the weights of a run alone
 
 Docs: https://cifar-oc.github.io/cifar_oc/predict.html.md"""
 
@@ -26,7 +26,7 @@ class Predictor(nn.Module):
     """`net`, from N×32×32×3 uint8 pictures to N×c float32 probabilities, in evaluation mode;
     raises `ValueError`"""
     def __init__(self,
-        net:nn.Module, # N×3×32×32 floats to N×c logits, log-probabilities or probabilities
+        net:nn.Module, # N×3×32×32 floats to N×c logits or probabilities
         mean,          # of the channels, 0 to 1: the pictures are normalised by it
         std,           # and by this
     ):
@@ -106,7 +106,7 @@ def _to_array(names, pics):
 
 # %% ../nbs/29_predict.ipynb #7d086b9b
 @patch
-def predictor(self:Run) -> Predictor:
+def predictor(self:Run) -> 'Predictor':
     "The run's network for bytes, float32, on fastai's default device; raises as `Run.model` does"
     return Predictor(self.model(), self.recipe.mean, self.recipe.std).to(default_device())
 

@@ -1,4 +1,4 @@
-"""All that there is to see of a run: a page to look into, and a model card with pictures
+"""Everything about a run: an HTML page to explore, and a model card with pictures
 
 Docs: https://cifar-oc.github.io/cifar_oc/report.html.md"""
 
@@ -30,7 +30,7 @@ _options = ('source','recipe','epochs','bs','lr_min','lr_max','valid','precision
     'compile','sync_bn')
 
 def _command(config):
-    "The command line that makes the run of `config` again; None where no command can"
+    "The command line that repeats the run of `config`; None if no command can"
     if config.cbs: return  # callbacks are objects
     given = {k: getattr(config, k) for k in _options if getattr(config, k) is not None}
     if config.recipe == 'own': given['recipe'] = 'config.json'  # of this run
@@ -48,26 +48,26 @@ def _part(config):
     return 'test' if config.valid == 'test' else 'held-out training'
 
 def _headline(run, interp):
-    "Names and values of what stands at the top; only what is known"
+    "Names and values of the facts at the top of the page; only what is known"
     c,m,nan = run.config,run.metrics,int(interp.preds.isnan().any(1).sum())
     res = [('accuracy', f"{m.get('accuracy', _accuracy(interp)):.2%}")]
-    res.append(('of', f'{len(interp.targs):,} {_part(c)} pictures'))
-    if run.history: res.append(('after', f"{len(run.history)} epochs, the last one's number"))
-    if 'seconds' in m: res.append(('trained in', f"{m['seconds']:,.0f} s"))
+    res.append(('measured on', f'{len(interp.targs):,} {_part(c)} pictures'))
+    if run.history: res.append(('after', f'{len(run.history)} epochs (last epoch, not best)'))
+    if 'seconds' in m: res.append(('training time', f"{m['seconds']:,.0f} s"))
     res += [(k, m[k]) for k in ('machine','precision') if k in m]
-    if nan: res.append(('broken', f'{nan:,} predictions are NaN, and count as the first class'))
-    return res + [('pictures', what_pictures(run)), ('seed', str(c.seed))] if c else res
+    if nan: res.append(('warning', f'{nan:,} predictions are NaN and count as the first class'))
+    return res + [('data', what_pictures(run)), ('seed', str(c.seed))] if c else res
 
 # %% ../nbs/27_report.ipynb #30333ba0
 def _least_sure(interp, k=20):
-    "Of each class the `k` right pictures with the lowest confidence"
+    "For each class, the `k` right pictures with the lowest confidence"
     conf,pred = interp.preds.max(1)
     for c in range(len(interp.vocab)):
         right = ((pred == c) & (interp.targs == c)).nonzero()[:,0].tolist()
         yield from sorted(right, key=lambda i: float(conf[i]))[:k]
 
 def _gallery(interp, n_cams, layer):
-    "Rows of the gallery, mistakes first, and tiles: pictures, maps of said and true classes"
+    "Rows of the gallery, mistakes first, and tiles: pictures, maps of predicted and true class"
     (conf,pred),targs = interp.preds.max(1),interp.targs
     wrong = interp.misclassified()['item'].tolist()
     items,k = wrong + list(_least_sure(interp)),min(n_cams, len(wrong)) if layer else 0
@@ -80,19 +80,19 @@ def _gallery(interp, n_cams, layer):
     return rows,np.concatenate([tiles, *[overlay_maps(tiles[:k], o) for o in maps]]),k
 
 def _strips(learn, interp, batch):
-    "Tiles with their lines: validation pictures, augmented training pictures, highest losses"
+    "Tiles with their texts: validation pictures, augmented training pictures, highest losses"
     v,targs,pred = [str(o) for o in interp.vocab],interp.targs,interp.preds.argmax(1)
     losses,top = (o.tolist() for o in interp.top_losses(min(10, len(targs))))
     some = spread(range(len(targs)))
     x,y = (o[:20] for o in learn.dls.train.decode(batch)[:2])
-    said = [[f'is {v[targs[i]]}', f'said {v[pred[i]]}'] for i in top]
+    said = [[f'true: {v[targs[i]]}', f'predicted: {v[pred[i]]}'] for i in top]
     lines = [o + [f'loss {loss:.2f}'] for o,loss in zip(said, losses)]
     return dict(samples=(interp.pictures(some), [[v[targs[i]]] for i in some]),
         augmented=(as_uint8(x), [[v[i]] for i in y]), top_losses=(interp.pictures(top), lines))
 
 # %% ../nbs/27_report.ipynb #d7e0fda3
 def _cam_layer(interp, layer):
-    "Grad-CAM's layer, or why there is none: a network may have no map or no gradients"
+    "The layer for Grad-CAM, or the reason why there is none"
     if layer: return layer, None
     try: interp.grad_cams([0], found := interp.map_layer())
     except (ValueError, RuntimeError) as e: return None, ' '.join(str(e).split())
@@ -130,13 +130,13 @@ def _figures(learn, interp, run, batch, layer):
 
 # %% ../nbs/27_report.ipynb #ffc4a7c7
 def _layers(learn):
-    "The table of layers, or why there is none: any network may come here"
+    "The table of layers, or the reason why there is none"
     size = learn.dls.one_batch()[0].shape[1:]
     try: return as_table(layer_table(learn.model, size).to_dict('records')), None
     except Exception as e: return None, ' '.join(f'{type(e).__name__}: {e}'.split())
 
 def _decides(run):
-    "All that decides a run, and the versions that it ran with, as rows"
+    "Every setting of a run, and the versions of its software, as rows"
     config = run.config.to_dict()
     config['cbs'] = ', '.join(config['cbs']) or None
     decides = config.pop('numbers') | config
@@ -145,7 +145,7 @@ def _decides(run):
 
 def _tables(learn, interp, run):
     (layers,no_layers),by_class = _layers(learn),interp.classification_report().reset_index()
-    names,pairs = ('is','called','pictures'),interp.most_confused()[:10]
+    names,pairs = ('true','predicted','pictures'),interp.most_confused()[:10]
     confused = [dict(zip(names, map(str, o))) for o in pairs]
     return dict(by_class=as_table(by_class.to_dict('records')), confused=as_table(confused),
         history=as_table(run.history), layers=layers, no_layers=no_layers,
@@ -153,7 +153,7 @@ def _tables(learn, interp, run):
 
 # %% ../nbs/27_report.ipynb #b8a8072f
 def _page(learn, run, interp, layer, n_cams):
-    "All that the templates need"
+    "The values that the templates need"
     batch,(layer,no_cam) = learn.dls.train.one_batch(),_cam_layer(interp, layer)
     figures = {nm: drawn(fig, alt) for nm,alt,fig in _figures(learn, interp, run, batch, layer)}
     rows,tiles,cams = _gallery(interp, n_cams, layer)
@@ -174,24 +174,24 @@ def _page(learn, run, interp, layer, n_cams):
 def _check_live(learn, run):
     "Raises `ValueError` unless `learn` holds the weights of `run`"
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # `learner` has said what is not verified
+        warnings.simplefilter('ignore')  # `learner` has warned already
         own = run.model().state_dict()
     live = {k: t.detach().cpu() for k,t in learn.model.state_dict().items()}
     def same(a, b): return a.shape == b.shape and torch.allclose(a, b, 0, 0, equal_nan=True)
     if live.keys() == own.keys() and all(same(live[k], own[k]) for k in own): return
-    raise ValueError(f'the learner holds other weights than {run.path}, not those of the run; '
-        'open them by Run(folder).learner(), or set learn.run = None to report this learner')
+    raise ValueError(f'the learner holds other weights than {run.path}; open the run by '
+        'Run(folder).learner(), or set learn.run = None to report this learner')
 
 def _check_accuracy(interp, run):
-    "Raises `ValueError` unless the weights reach the accuracy that the run says"
+    "Raises `ValueError` unless the weights reach the accuracy in metrics.json"
     acc,said = _accuracy(interp),run.metrics.get('accuracy')
     if said is not None and abs(acc - said) > .02:
         raise ValueError(f'the weights reach {acc:.2%} on these pictures, but metrics.json says '
-            f'{said:.2%}: weights or data are not those of the run; bring those back')
+            f'{said:.2%}; use the weights and the data of the run')
 
 # %% ../nbs/27_report.ipynb #7978ce85
 def _checked_page(learn, run, layer, n_cams, outputs):
-    "All that the templates need; raises `ValueError`"
+    "The values that the templates need, after checks; raises `ValueError`"
     c = run.config
     if c: _check_live(learn, run)
     with same_random_states(learn.dls), own_figures():
@@ -204,11 +204,11 @@ def _checked_page(learn, run, layer, n_cams, outputs):
 
 @patch
 def report(self:Learner,
-    out:Path=None,  # folder to write to; the run folder for a learner of `train`, else 'report'
-    layer:str=None, # Grad-CAM's layer; the one of `map_layer` if None
-    n_cams:int=100, # mistakes that get Grad-CAM maps, the surest first
-    outputs=None,   # of the validation pictures, with labels, if known; computed if None
-) -> Path:          # the page
+    out:Path=None,      # folder to write to; the run folder if there is one, else 'report'
+    layer:str=None,     # a layer for Grad-CAM; the one of `map_layer` if None
+    n_cams:int=100,     # number of mistakes with Grad-CAM maps, the surest first
+    outputs:tuple=None, # (outputs, labels) of the validation pictures; computed if None
+) -> Path:              # report.html
     "Write `report.html` and `README.md` with PNG files; raises `ValueError` or `OSError`"
     run = vars(self).get('run')
     out = Path(out or (run.path if run else 'report')).expanduser()
@@ -224,11 +224,11 @@ def report(self:Learner,
 # %% ../nbs/27_report.ipynb #6e99fa6f
 @patch
 def report(self:Run,
-    out:Path=None, # folder to write to; the run folder if None
-    source=None,   # where the run's pictures are now; where the run found them if None
-    **kwargs       # as for `Learner.report`
-) -> Path:         # the page
-    "Write the run's page and `README.md` again; raises `ValueError` or `OSError`"
+    out:Path=None,    # folder to write to; the run folder if None
+    source:Path=None, # the pictures of the run; those that it used if None
+    **kwargs          # as for `Learner.report`
+) -> Path:            # report.html
+    "Write the page and `README.md` of a finished run; raises `ValueError` or `OSError`"
     self.check_finished()
     learn = self.learner(source)
     bar = nullcontext() if IN_NOTEBOOK or sys.stdout.isatty() else learn.no_bar()

@@ -1,4 +1,4 @@
-"""A run comes back with its weights; they and the pictures are checked to be its own
+"""A run comes back with its weights, after a check that weights and pictures are its own
 
 Docs: https://cifar-oc.github.io/cifar_oc/restore.html.md"""
 
@@ -25,14 +25,15 @@ _old_cifar10 = 'fingerprint 194f91e7'
 _cifar10_classes = 'airplane automobile bird cat deer dog frog horse ship truck'.split()
 
 @patch(as_prop=True)
-def vocab(self:Run) -> list: # names of the classes
-    "The names of the classes; numbers where an older run does not know them"
+def vocab(self:Run) -> list: # in the order of the network's outputs
+    "The names of the classes; `class 0` and so on if an older run has none"
     if self.config.vocab: return list(self.config.vocab)
     if (self.config.data or '').endswith(_old_cifar10): return _cifar10_classes
     return [f'class {i}' for i in range(10)]
 
+# %% ../nbs/19_restore.ipynb #eb4c6cd0
 @patch
-def model(self:Run) -> nn.Module: # on the CPU, evaluating
+def model(self:Run) -> nn.Module: # on the CPU, in evaluation mode
     "The network with the run's weights, in float32; raises `FileNotFoundError` or `ValueError`"
     net = self.recipe.net(len(self.vocab))
     self.load_weights(net)
@@ -41,7 +42,7 @@ def model(self:Run) -> nn.Module: # on the CPU, evaluating
 # %% ../nbs/19_restore.ipynb #3c9020f2
 @patch
 def dataset(self:Run,
-    source=None, # where they are now; the place where the run found them if None
+    source:str=None, # where they are now; where the run found them if None
 ) -> Cifar10:
     "The run's own pictures; raises `FileNotFoundError`, `ValueError` or `OSError`"
     c = self.config
@@ -67,9 +68,10 @@ def _check_pictures(c, ds):
         f"began with {c.data}, fingerprint {want['pictures'][:8]}; bring those back, give their "
         'place as source, or begin a new run')
 
+# %% ../nbs/19_restore.ipynb #67db3983
 @patch
 def learner(self:Run,
-    source=None, # where the run's pictures are now; where the run found them if None
+    source:str=None, # where the run's pictures are now; where the run found them if None
 ) -> Learner:
     "A `Learner` with the run's pictures and weights; raises what `dataset` and `model` raise"
     learn = self.new_learner(self.dataset(source), _usable(self.config.precision))
@@ -78,19 +80,20 @@ def learner(self:Run,
 
 # %% ../nbs/19_restore.ipynb #ffc6be48
 def _usable(precision):
-    "`precision`, or float32 with a warning where this machine has no such"
+    "`precision`, or float32 with a warning if this machine lacks it"
     try: precision_cbs(precision)
     except ValueError as e:
         warnings.warn(f'{e}; the weights are opened in fp32')
         return 'fp32'
     return precision
 
+# %% ../nbs/19_restore.ipynb #86caa043
 @patch
 def new_learner(self:Run,
-    ds:Cifar10,
+    ds:Cifar10,         # the run's pictures
     precision:str=None, # the run's if None
 ) -> Learner:
-    "The `Learner` with which the run began, as `learn.run` knows; raises `ValueError`"
+    "The `Learner` with which the run began, its weights not trained; raises `ValueError`"
     c,r = self.config,self.recipe
     set_seed(c.seed)
     dls = cifar_dls(ds, c.bs, c.valid, seed=c.seed, **r.loader_args())
@@ -102,13 +105,13 @@ def new_learner(self:Run,
 
 # %% ../nbs/19_restore.ipynb #714c1b49
 class Follower(Run):
-    "A `Run` for the processes after the first, which write nothing"
+    "A `Run` for all processes but the first: it writes nothing"
     def save_config(self, **changes): self.config = replace(self.config, **changes)
     def save_checkpoint(self, state): pass
     def save_result(self, model, metrics): pass
     def _save_history(self, rows): pass
     def first_was_killed(self) -> bool:
-        "True in one of the followers if the first process ended without a word: its lock is free"
+        "True in one of the followers if the first process was killed, which frees its lock"
         lock = self.path/'.lock'
         for _ in range(50):
             if not lock.exists(): return False
@@ -116,14 +119,15 @@ class Follower(Run):
             with suppress(Timeout): return bool(self.lock.acquire())
         return False
 
+# %% ../nbs/19_restore.ipynb #827118a2
 def open_together(
-    run:Run=None, # the first process's; None on the others
-) -> Run:         # a `Follower` on the others; None if the first has none to train
-    "The run of the first process, on all; raises `ValueError` where one cannot see its folder"
+    run:Run=None, # in the first process; None in the others
+) -> Run:         # a `Follower` in the others; None if there is nothing to train
+    "Open the first process's run in all; raises `ValueError` if one cannot see its folder"
     path = tell_all(str(run.path.resolve()) if run else None)
     def opened():
         try: return run if is_first() else Follower(path)
         except FileNotFoundError as e:
-            raise ValueError(f'{path} is not to be seen there; give out as a folder that all '
+            raise ValueError(f'{path} cannot be seen there; out has to be a folder that all '
                 'machines share') from e
     return path and together(opened)

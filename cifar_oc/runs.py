@@ -1,4 +1,4 @@
-"""What a run was told, what it did, and what it learnt: one owner for all of its files
+"""The settings of a run, its result and its weights: one class for all of its files
 
 Docs: https://cifar-oc.github.io/cifar_oc/runs.html.md"""
 
@@ -23,9 +23,9 @@ from .recipes import *
 
 # %% ../nbs/18_runs.ipynb #787bc972
 class Run:
-    "A run folder: what a run was told, what it did, and what it learnt"
+    "A run folder: its settings, its result and its weights; raises `FileNotFoundError`"
     def __init__(self,
-        path, # folder that `train` wrote; a `Run` is opened again
+        path:str, # folder that `train` wrote; a `Run` is opened again
     ):
         self.path = Path(getattr(path, 'path', path)).expanduser()
         if not (self.path/'config.json').is_file():
@@ -37,12 +37,15 @@ class Run:
     def __repr__(self): return f'Run({str(self.path)!r})'
     def __getstate__(self): return dict(path=self.path, config=self.config)
     @property
-    def recipe(self) -> Recipe: return self.config.numbers
+    def recipe(self) -> Recipe:
+        "The numbers of the run's recipe"
+        return self.config.numbers
     @property
     def finished(self) -> bool:
+        "True once the result is written and the last checkpoint is gone"
         return bool(self.metrics) and not (self.path/'checkpoint.safetensors').exists()
     def wait(self):
-        "Return when the last checkpoint is written; raises its `OSError`"
+        "Wait until the last checkpoint is written; raises its `OSError`"
         writing,self.writing = self.writing,None
         if writing: writing.result()
     def _read(self, name, read, missing):
@@ -52,33 +55,33 @@ class Run:
 
 # %% ../nbs/18_runs.ipynb #8a1dbcda
 @patch(as_prop=True)
-def metrics(self:Run) -> dict: # accuracy, loss, and what they were measured on; {} if none
-    "The result in `metrics.json`; raises `ValueError`"
-    return self._read('metrics.json', _read_metrics, {})
+def lr_curve(self:Run) -> tuple: # rates and smoothed losses; None if the rates were given
+    "The curve of `find_lrs`, from `lr_find.csv`; raises `ValueError`"
+    return self._read('lr_find.csv', lambda f: _read_csv(f).T.values, None)
 
 @patch(as_prop=True)
-def history(self:Run) -> list: # a dict an epoch
-    "The epochs in `history.csv`; raises `ValueError`"
+def history(self:Run) -> list: # a dict for each epoch
+    "One row for each epoch, from `history.csv`; raises `ValueError`"
     return self._read('history.csv', lambda f: _read_csv(f).to_dict('records'), [])
 
 @patch(as_prop=True)
-def lr_curve(self:Run): # rates and smoothed losses of lr_find; None where the rates were given
-    "The curve in `lr_find.csv`; raises `ValueError`"
-    return self._read('lr_find.csv', lambda f: _read_csv(f).T.values, None)
+def metrics(self:Run) -> dict: # accuracy, loss, and what they were measured on; {} before the end
+    "The result in `metrics.json`; raises `ValueError`"
+    return self._read('metrics.json', _read_metrics, {})
 
 # %% ../nbs/18_runs.ipynb #cd39cc45
 def _read_metrics(file):
     m = {k: np.nan if v is None else v for k,v in read_json(file).items()}
     try: [float(m[k]) for k in ('accuracy','loss','n')]
     except (ValueError, TypeError, LookupError) as e:
-        raise ValueError(f'{file.parent} holds files that are not those of a run ({file.name}: '
+        raise ValueError(f'{file.parent} holds files that no run wrote ({file.name}: '
             f'{type(e).__name__}: {e}); give a folder that train wrote') from e
     return m
 
 def _read_csv(file):
     try: return pd.read_csv(file, encoding='utf-8').astype(float)
     except ValueError as e:
-        raise ValueError(f'{file.parent} holds files that are not those of a run ({file.name}: '
+        raise ValueError(f'{file.parent} holds files that no run wrote ({file.name}: '
             f'{e}); give a folder that train wrote') from e
 
 def _check_same_run(run):
@@ -94,17 +97,23 @@ def _check_same_run(run):
             'are not those of the run; bring those back')
 
 # %% ../nbs/18_runs.ipynb #24f9a03b
+@patch
+def save_config(self:Run, **changes):
+    "Change fields of the configuration, also in `config.json`; raises `ValueError`"
+    self.config = replace(self.config, **changes)
+    replace_text(self.path/'config.json', json_text(self.config.to_dict()))
+
 @patch(cls_method=True)
 def create(cls:Run,
-    path,          # folder to make; it must not exist
-    config:Config,
-) -> Run:
+    path:str,      # folder to make; it must not exist
+    config:Config, # what decides the run
+) -> 'Run':
     "A new run folder with its configuration; raises `FileExistsError` or `OSError`"
     out = Path(path).expanduser()
     if out.exists():
         raise FileExistsError(f'{out} exists, and a run is never written over; '
             'give another out, or resume it')
-    new = out.with_name(f'.{out.name}.new')  # one that was killed is taken over
+    new = out.with_name(f'.{out.name}.new')  # what a killed process left there is taken over
     try:
         write_files(new, {'config.json': json_text(config.to_dict())})
         new.rename(out)
@@ -112,32 +121,26 @@ def create(cls:Run,
     finally: shutil.rmtree(new, ignore_errors=True)
     return cls(out)
 
-@patch
-def save_config(self:Run, **changes):
-    "Write down what became known of the configuration; raises `ValueError`"
-    self.config = replace(self.config, **changes)
-    replace_text(self.path/'config.json', json_text(self.config.to_dict()))
-
 # %% ../nbs/18_runs.ipynb #aa5926d2
-# what a run needs on another machine
+# the files that a finished run needs on another machine
 run_files = 'config.json','metrics.json','history.csv','lr_find.csv','model.safetensors'
-
-@patch
-def files(self:Run) -> dict: # names and bytes
-    "Those of `run_files` that the run has"
-    found = {name: self.path/name for name in run_files}
-    return {name: file.read_bytes() for name,file in found.items() if file.exists()}
 
 @patch
 def write(self:Run, files:dict):
     "Write `files`, names and their text or bytes, into the folder; raises `OSError`"
     write_files(self.path, files)
 
+@patch
+def files(self:Run) -> dict: # names and bytes
+    "The contents of those `run_files` that the run has"
+    found = {name: self.path/name for name in run_files}
+    return {name: file.read_bytes() for name,file in found.items() if file.exists()}
+
 # %% ../nbs/18_runs.ipynb #4e1a70cd
 @patch
 @contextmanager
 def locked(self:Run):
-    "Hold the folder while it is trained; raises `OSError` where another process does"
+    "Lock the folder while it is trained; raises `OSError` if another process trains it"
     lock = FileLock(self.path/'.lock', timeout=0)
     try: lock.acquire()
     except Timeout:
@@ -154,31 +157,28 @@ def locked(self:Run):
 
 # %% ../nbs/18_runs.ipynb #5dd63a44
 @patch
-def save_lr_curve(self:Run,
-    curve,  # rates and smoothed losses
-    lrs,    # LRMIN and LRMAX
-):
-    "Write down what `find_lrs` found"
+def save_lr_curve(self:Run, curve:tuple, lrs:tuple):
+    "Write down `lrs`, LRMIN and LRMAX, and the `curve` of rates and losses that they are from"
     table = pd.DataFrame(dict(zip(('lr','loss'), curve)))
     replace_text(self.path/'lr_find.csv', table.to_csv(index=False, float_format='%.6g'))
     self.save_config(lr_min=lrs[0], lr_max=lrs[1])
 
 # %% ../nbs/18_runs.ipynb #2808afb6
 @patch
-def load_checkpoint(self:Run) -> dict: # with `rows`, the history; None if there is none
-    "What `save_checkpoint` wrote, and the history as it was then; raises `ValueError`"
+def load_checkpoint(self:Run) -> dict: # None if there is none
+    "What `save_checkpoint` wrote; puts the history back, too; raises `ValueError`"
     self.wait()
     file = self.path/'checkpoint.safetensors'
     if not file.exists(): return
     state = load_state(file)
     if 'rows' not in state:
-        raise ValueError(f'{file} is no checkpoint of a run; remove it to start again')
+        raise ValueError(f'{file} is no checkpoint of a run; remove it to start anew')
     self._save_history(state['rows'])
     return state
 
 @patch
-def save_checkpoint(self:Run, state:dict):
-    "Let a thread write all that the rest of the run depends on, and the history; see `wait`"
+def save_checkpoint(self:Run, state:dict): # `rows` is the history
+    "Let a thread write all that the rest of the run depends on; `wait` raises its `OSError`"
     self.wait()
     pool = ThreadPoolExecutor(1)  # a new one each time, for a fork has no threads
     self.writing = pool.submit(self._write_checkpoint, freeze(state), list(state['rows']))
@@ -197,44 +197,45 @@ def _save_history(self:Run, rows):
 # %% ../nbs/18_runs.ipynb #3d7c6efc
 @patch
 def save_result(self:Run, model:nn.Module, metrics:dict):
-    "Write the weights, and `metrics` with their sha256; raises `OSError`"
+    "Write the weights, then `metrics` with their sha256; raises `OSError`"
     weights = self.path/'model.safetensors'
     state = {k: v.contiguous() for k,v in model.state_dict().items()}
     replace_file(weights, lambda new: new.write_bytes(st.save(state)))
     sha256 = file_sha256(weights)
     replace_text(self.path/'metrics.json', json_text(metrics | dict(sha256=sha256)))
 
+# %% ../nbs/18_runs.ipynb #fe5304d3
 @patch
-def close(self:Run):
-    "Remove the checkpoint of a run whose result is written: it is finished"
-    self.wait()
-    (self.path/'checkpoint.safetensors').unlink(missing_ok=True)
+def check_finished(self:Run):
+    "Raises `ValueError` unless the run is finished, `FileNotFoundError` if it has no history"
+    if not self.finished:
+        raise ValueError(f'{self.path} is not finished; '
+            f'resume it with cifar-oc-train --resume {self.path}')
+    if not self.history:
+        raise FileNotFoundError(f'{self.path} has no history.csv; bring back the file of the run')
+    if self.config.lr_max is None:
+        raise ValueError(f'{self.path} has no rates in config.json; bring back the file of the run')
 
 @patch
 def discard(self:Run):
-    "Remove the folder of a run that has no checkpoint, for it has nothing to resume"
+    "Remove the folder of a run without a checkpoint: there is nothing to resume"
     if not (self.path/'checkpoint.safetensors').exists():
         shutil.rmtree(self.path, ignore_errors=True)
 
 @patch
-def check_finished(self:Run):
-    "Raises `ValueError` unless the run is finished, `FileNotFoundError` without its history"
-    if not self.finished:
-        raise ValueError(f'{self.path} is not finished; '
-            f'go on with cifar-oc-train --resume {self.path}')
-    if not self.history:
-        raise FileNotFoundError(f'{self.path} has no history.csv; bring that of the run back')
-    if self.config.lr_max is None:
-        raise ValueError(f'{self.path} has no rates in config.json; bring that of the run back')
+def close(self:Run):
+    "Remove the checkpoint of a run whose result is written; the run is then finished"
+    self.wait()
+    (self.path/'checkpoint.safetensors').unlink(missing_ok=True)
 
 # %% ../nbs/18_runs.ipynb #f6b56b1c
 @patch
-def load_weights(self:Run, model):
+def load_weights(self:Run, model:nn.Module):
     "Put the run's weights into `model`; raises `FileNotFoundError` or `ValueError`"
     weights,want = self.path/'model.safetensors',str(self.metrics.get('sha256') or '')
     if not weights.exists():
         raise FileNotFoundError(f'{self.path} has no weights; bring its model.safetensors back, '
-            f'or go on with cifar-oc-train --resume {self.path}')
+            f'or resume it with cifar-oc-train --resume {self.path}')
     if want and (found := file_sha256(weights)) != want:
         raise ValueError(f'{weights} does not hold the weights of this run: its sha256 is '
             f'{found[:12]}…, and metrics.json says {want[:12]}…; bring back those of the run')
@@ -243,4 +244,4 @@ def load_weights(self:Run, model):
         raise ValueError(f'{weights} does not hold the weights of this network ({e}); '
             'bring back those of the run') from e
     if not want:
-        warnings.warn(f'{weights}: weights not verified, for no sha256 of them is known')
+        warnings.warn(f'{weights}: weights not verified; the run does not know their sha256')

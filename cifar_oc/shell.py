@@ -1,4 +1,4 @@
-"""Errors of one line, warnings of one line, and output that no terminal's encoding stops
+"""Errors and warnings of one line, and output that works in every terminal
 
 Docs: https://cifar-oc.github.io/cifar_oc/shell.html.md"""
 

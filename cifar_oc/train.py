@@ -24,70 +24,59 @@ from .report import *
 from .restore import *
 from .runs import *
 
-# %% ../nbs/28_train.ipynb #947ed46c
-def _machine(device):
-    "The card or the processor that trains, in words"
-    if device.type == 'cuda': return torch.cuda.get_device_name(device)
-    info = Path('/proc/cpuinfo')  # Linux has it
-    info = info.read_text(encoding='utf-8', errors='replace') if info.exists() else ''
-    found = re.search(r'model name\s*: (.*)', info)
-    name = found[1] if found else platform.processor() or platform.machine()
-    return f'{name}, {torch.get_num_threads()} threads'
+# %% ../nbs/28_train.ipynb #a8d7738c
+def train(
+    source:str=None,      # 'demo' or a path; None: CIFAR_OC_DATA, or else a download
+    recipe:str='course',  # a name in `recipes`, a `Recipe`, or a run's path; see `find_recipe`
+    epochs:int=None,      # 1 or more; the recipe's if None
+    bs:int=None,          # pictures a step, over all processes; 2 or more; the recipe's if None
+    lr_min:float=None,    # rate at the start, with lr_max; the recipe's if None, or found
+    lr_max:float=None,    # rate at the peak
+    valid:str='test',     # 'test', or the share of training pictures to hold out, as .1
+    precision:str=None,   # 'fp32', 'bf16' or 'fp16'; the machine's best if None
+    seed:int=None,        # drawn and written down if None
+    out:str=None,         # new run folder; runs/<UTC time>-<recipe> if None
+    augment:str=None,     # 'albumentations' or 'batch'; the recipe's if None
+    compile:bool=False,   # `torch.compile` the network; see `cifar_learner`
+    sync_bn:bool=False,   # share batch norm's statistics between GPUs; see `split_ctx`
+    cbs:list=None,        # further callbacks of the fit; the run keeps their names
+    report:bool=True,     # write the run's page and pictures; `run.report` can do it later
+) -> Learner:             # with the `Run` as `learn.run`
+    "The whole job; raises `ValueError` or `OSError`, and then leaves nothing behind"
+    with only_first_speaks():
+        if not is_first(): return _follow(None, cbs)
+        config = Config(source, find_recipe(recipe), epochs, bs, lr_min, lr_max, valid, precision,
+            seed, augment, compile, sync_bn, _names(cbs))
+        _check_machine(config)
+        time = f'{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}'
+        name = f'{time}-{folder_name(recipe_name(recipe))}'
+        with _all_or_nothing(Path(out or f'runs/{name}').expanduser()) as out:
+            return _lead(Run.create(out, config), report, cbs=cbs)
 
-# %% ../nbs/28_train.ipynb #79df3273
-def _metrics(learn, rows):
-    "The last epoch's numbers, and all that they can be compared by"
-    c,last = learn.run.config,rows[-1]
-    result = dict(accuracy=last['valid_accuracy'], loss=last['valid_loss'], valid=c.valid,
-        n=len(learn.dls.valid_ds), tta=False, train_accuracy=last['train_accuracy'])
-    result |= dict(epochs=len(rows), seconds=sum(r['seconds'] for r in rows))
-    result |= {k: getattr(c, k) for k in ('data','seed','precision')} | dict(processes=processes())
-    if learn.run.recipe.flip_tta: result['accuracy_with_flip_tta'] = learn.flip_tta()
-    packages = ('cifar_oc','fastai','torch','albumentations')
-    versions = {'python': platform.python_version()} | {p: version(p) for p in packages}
-    return result | dict(machine=_machine(learn.dls.device), versions=versions)
+# %% ../nbs/28_train.ipynb #2ed1cb80
+@contextmanager
+def _all_or_nothing(out):
+    "Remove the run folder `out`, and empty folders around it, if it fails before a checkpoint"
+    there,made = out.exists(),[p for p in out.parents if not p.exists()]
+    try: yield out
+    except Exception:
+        if not there and out.exists(): Run(out).discard()
+        for p in made:
+            with suppress(OSError): p.rmdir()  # those that are empty
+        raise
 
-# %% ../nbs/28_train.ipynb #f72e8616
-def _say(name, text): print(f'{name:<10} {text}', flush=True)
-
-def _part(c): return 'test' if c.valid == 'test' else 'held-out training'
-
-def _say_what(learn):
-    "What is trained on what, before it begins"
-    c,dls = learn.run.config,learn.dls
-    marked = f"{c.data}, fingerprint {c.fingerprint['pictures'][:8]}"
-    _say('data', f'{marked}; validated on {len(dls.valid_ds):,} {_part(c)} pictures')
-    layout = ', channels last' if hasattr(learn, 'channels_last') else ''
-    machine = _machine(dls.device)
-    _say('machine', f'{machine}; device {dls.device}, precision {c.precision}{layout}')
-    if (n := processes()) > 1:
-        _say('processes', f'{n}, which take {c.bs//n} each of the {c.bs} pictures of a step')
-
-def _say_rates(run):
-    "The cycle, before it begins"
-    c,r = run.config,run.recipe
-    peak = r.pct_start/r.run_share*c.epochs
-    _say('rates', f'LRMIN {c.lr_min:.2e}, LRMAX {c.lr_max:.2e} at epoch {peak:.3g} of {c.epochs}; '
-        f'batch {c.bs}, seed {c.seed}')
-    _say('run folder', run.path)
-
-# %% ../nbs/28_train.ipynb #6b5c71e0
-def _say_epoch(row):
-    "One epoch's numbers"
-    parts = [f"{p} loss {row[f'{p}_loss']:.4f} accuracy {row[f'{p}_accuracy']:.2%}"
-        for p in ('train','valid')]
-    print(f"epoch {row['epoch']:>2}", *parts, f"lr {row['lr']:.2e}", f"{row['seconds']:.1f} s",
-        sep='  ', flush=True)
-
-def _say_result(run):
-    "The result, and where it is"
-    m = run.metrics
-    print(f"accuracy {m['accuracy']:.2%} on {m['n']:,} {_part(run.config)} pictures after epoch "
-        f"{m['epochs']}, the last, in {m['seconds']:.0f} s; all of it in {run.path}")
+# %% ../nbs/28_train.ipynb #0b1991c5
+def _fit(learn, cbs):
+    "Fit one cycle, from the last checkpoint on; returns its `History`"
+    c,r,history = learn.run.config,learn.run.recipe,History(learn.run, log=_say_epoch)
+    with learn.split_ctx(c.sync_bn):
+        learn.fit_course(c.epochs, LRs(c.lr_min, c.lr_max), r.pct_start, r.end_ratio, r.shape,
+            r.run_share, cbs=[history, *L(cbs)], start_epoch=len(history.rows))
+    return history
 
 # %% ../nbs/28_train.ipynb #9183f3df
 def _begin(run, source):
-    "The learner of `run`, which then knows its pictures"
+    "The learner of `run`; the run notes which pictures it has"
     ds,c = run.dataset(source),run.config
     run.save_config(source=source or c.source, data=c.data or str(ds),
         fingerprint=ds.fingerprint, vocab=tuple(ds.vocab))
@@ -108,15 +97,7 @@ def _find(learn):
         if not is_first(): run.save_config(lr_min=lr_min, lr_max=lr_max)
     _say_rates(run)
 
-# %% ../nbs/28_train.ipynb #0b1991c5
-def _fit(learn, cbs):
-    "Fit one cycle, from the last checkpoint on; returns its `History`"
-    c,r,history = learn.run.config,learn.run.recipe,History(learn.run, log=_say_epoch)
-    with learn.split_ctx(c.sync_bn):
-        learn.fit_course(c.epochs, LRs(c.lr_min, c.lr_max), r.pct_start, r.end_ratio, r.shape,
-            r.run_share, cbs=[history, *L(cbs)], start_epoch=len(history.rows))
-    return history
-
+# %% ../nbs/28_train.ipynb #3cb66157
 def _finish(learn, report, outputs):
     "Write the report, and then remove the checkpoint: the run is finished"
     if report: learn.report(outputs=outputs)
@@ -158,11 +139,11 @@ def _follow(source, cbs):
 
 # %% ../nbs/28_train.ipynb #9893fa01
 def _check_machine(config):
-    "Raises `ValueError` where this machine, or the processes there are, cannot train so"
+    "Raises `ValueError` if this machine, or its number of processes, cannot train so"
     precision_cbs(config.precision)
     check_parts(config.bs)
     if config.sync_bn and default_device().type != 'cuda':
-        raise ValueError('sync_bn is for cards, and here is none; leave it out')
+        raise ValueError('sync_bn needs a GPU, and this machine has none; leave it out')
 
 def _lead(run, report, source=None, cbs=None):
     "Train `run`, and have the other processes follow"
@@ -170,54 +151,74 @@ def _lead(run, report, source=None, cbs=None):
 
 def _names(cbs): return tuple(sorted(getattr(o, '__name__', type(o).__name__) for o in L(cbs)))
 
-# %% ../nbs/28_train.ipynb #a8d7738c
-def train(
-    source=None,          # None (CIFAR_OC_DATA or a download), 'demo', or a path
-    recipe='course',      # one of `recipes`, a `Recipe`, or a run's path; see `find_recipe`
-    epochs:int=None,      # 1 or more; the recipe's if None
-    bs:int=None,          # pictures a step, of all processes; 2 or more; the recipe's if None
-    lr_min:float=None,    # rate at the start; the recipe's if None, or found, with lr_max
-    lr_max:float=None,    # rate at the peak
-    valid='test',         # 'test', or the share of training pictures held out instead, as .1
-    precision:str=None,   # 'fp32', 'bf16' or 'fp16'; the machine's best if None
-    seed:int=None,        # drawn and written down if None
-    out=None,             # run folder, which must not exist; runs/<UTC time>-<recipe> if None
-    augment:str=None,     # 'albumentations' or 'batch', in place of the recipe's
-    compile:bool=False,   # `torch.compile` the network; see `cifar_learner`
-    sync_bn:bool=False,   # batch norm by all processes together; on cards, see `split_ctx`
-    cbs=None,             # further callbacks of the fit; the run keeps their names
-    report:bool=True,     # write the run's page and pictures; `run.report` can do it later
-) -> Learner:             # with the `Run` as `learn.run`
-    "The whole job; raises `ValueError` or `OSError`, and then leaves nothing behind"
-    with only_first_speaks():
-        if not is_first(): return _follow(None, cbs)
-        config = Config(source, find_recipe(recipe), epochs, bs, lr_min, lr_max, valid, precision,
-            seed, augment, compile, sync_bn, _names(cbs))
-        _check_machine(config)
-        time = f'{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}'
-        name = f'{time}-{folder_name(recipe_name(recipe))}'
-        with _all_or_nothing(Path(out or f'runs/{name}').expanduser()) as out:
-            return _lead(Run.create(out, config), report, cbs=cbs)
+# %% ../nbs/28_train.ipynb #947ed46c
+def _machine(device):
+    "Name of the GPU or the processor that trains"
+    if device.type == 'cuda': return torch.cuda.get_device_name(device)
+    info = Path('/proc/cpuinfo')  # Linux has it
+    info = info.read_text(encoding='utf-8', errors='replace') if info.exists() else ''
+    found = re.search(r'model name\s*: (.*)', info)
+    name = found[1] if found else platform.processor() or platform.machine()
+    return f'{name}, {torch.get_num_threads()} threads'
 
-# %% ../nbs/28_train.ipynb #2ed1cb80
-@contextmanager
-def _all_or_nothing(out):
-    "Remove the run folder `out`, and empty folders around it, if what made it fails too early"
-    there,made = out.exists(),[p for p in out.parents if not p.exists()]
-    try: yield out
-    except Exception:
-        if not there and out.exists(): Run(out).discard()
-        for p in made:
-            with suppress(OSError): p.rmdir()  # those that are empty
-        raise
+# %% ../nbs/28_train.ipynb #79df3273
+def _metrics(learn, rows):
+    "The last epoch's numbers, and what a reader needs to compare them"
+    c,last = learn.run.config,rows[-1]
+    result = dict(accuracy=last['valid_accuracy'], loss=last['valid_loss'], valid=c.valid,
+        n=len(learn.dls.valid_ds), tta=False, train_accuracy=last['train_accuracy'])
+    result |= dict(epochs=len(rows), seconds=sum(r['seconds'] for r in rows))
+    result |= {k: getattr(c, k) for k in ('data','seed','precision')} | dict(processes=processes())
+    if learn.run.recipe.flip_tta: result['accuracy_with_flip_tta'] = learn.flip_tta()
+    packages = ('cifar_oc','fastai','torch','albumentations')
+    versions = {'python': platform.python_version()} | {p: version(p) for p in packages}
+    return result | dict(machine=_machine(learn.dls.device), versions=versions)
+
+# %% ../nbs/28_train.ipynb #f72e8616
+def _say(name, text): print(f'{name:<10} {text}', flush=True)
+
+def _part(c): return 'test' if c.valid == 'test' else 'held-out training'
+
+def _say_what(learn):
+    "Print the pictures and the machine, before training"
+    c,dls = learn.run.config,learn.dls
+    marked = f"{c.data}, fingerprint {c.fingerprint['pictures'][:8]}"
+    _say('data', f'{marked}; validated on {len(dls.valid_ds):,} {_part(c)} pictures')
+    layout = ', channels last' if hasattr(learn, 'channels_last') else ''
+    machine = _machine(dls.device)
+    _say('machine', f'{machine}; device {dls.device}, precision {c.precision}{layout}')
+    if (n := processes()) > 1:
+        _say('processes', f'{n}, which take {c.bs//n} each of the {c.bs} pictures of a step')
+
+def _say_rates(run):
+    "Print the cycle, before training"
+    c,r = run.config,run.recipe
+    peak = r.pct_start/r.run_share*c.epochs
+    _say('rates', f'LRMIN {c.lr_min:.2e}, LRMAX {c.lr_max:.2e} at epoch {peak:.3g} of {c.epochs}; '
+        f'batch {c.bs}, seed {c.seed}')
+    _say('run folder', run.path)
+
+# %% ../nbs/28_train.ipynb #6b5c71e0
+def _say_epoch(row):
+    "Print one epoch's numbers"
+    parts = [f"{p} loss {row[f'{p}_loss']:.4f} accuracy {row[f'{p}_accuracy']:.2%}"
+        for p in ('train','valid')]
+    print(f"epoch {row['epoch']:>2}", *parts, f"lr {row['lr']:.2e}", f"{row['seconds']:.1f} s",
+        sep='  ', flush=True)
+
+def _say_result(run):
+    "Print the result, and where it is"
+    m = run.metrics
+    print(f"accuracy {m['accuracy']:.2%} on {m['n']:,} {_part(run.config)} pictures after epoch "
+        f"{m['epochs']}, the last, in {m['seconds']:.0f} s; all of it in {run.path}")
 
 # %% ../nbs/28_train.ipynb #c0780514
 @patch
 def resume(self:Run,
     report:bool=True, # as in `train`
-    source=None,      # where the run's pictures are now; where it found them if None
-    cbs=None,         # the callbacks that the run began with, made anew
-) -> Learner:
+    source:str=None,  # where the pictures are now; where the run found them if None
+    cbs:list=None,    # the callbacks that the run began with, made anew
+) -> Learner:         # with the `Run` as `learn.run`
     "Train on from the last checkpoint; raises `ValueError` or `OSError`"
     with only_first_speaks():
         if not is_first(): return _follow(source, cbs)
@@ -234,11 +235,12 @@ def _check_callbacks(run, now):
     "Raises `ValueError` unless the callbacks `now` are those that `run` began with"
     began = run.config.cbs
     if began == now: return
-    raise ValueError(f"{run.path} began with the callbacks {', '.join(began) or 'of train'}, "
-        f"and resumes with {', '.join(now) or 'none more'}; give resume(cbs=…) the same")
+    began,now = (f"the callbacks {', '.join(o)}" if o else 'no callbacks' for o in (began, now))
+    raise ValueError(f'{run.path} began with {began}, and resumes with {now}; '
+        'give the same ones as resume(cbs=…)')
 
 def resume(
-    run,     # a `Run`, or the path of a run folder
+    run:Run, # or the path of a run folder
     **kwargs # as for `Run.resume`
 ) -> Learner:
     "Train on from the last checkpoint; raises `FileNotFoundError`, `ValueError` or `OSError`"

@@ -139,7 +139,7 @@ def test_grad_cam(opened):
 def test_hostile_name(opened):
     page = opened()
     page.select_option('[name=actual]', '3')
-    assert hostile in page.text_content('#status') and page.text_content('#gallery .name') == f'is {hostile}'
+    assert hostile in page.text_content('#status') and page.text_content('#gallery .name') == f'true: {hostile}'
     assert page.locator('script').count() == 2 and hostile in page.text_content('#matrix')
 
 def faults(page): return [(v['id'], v['nodes'][0]['html'][:200]) for v in Axe().run(page).response['violations'] if v['impact'] in ('serious', 'critical')]

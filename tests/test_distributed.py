@@ -61,7 +61,7 @@ def test_bad_input(tmp_path):
     done = launch(command, ['--source', 'demo', '--bs', '63', '--out', str(tmp_path/'run')])
     assert done.returncode and lines(done, 'cifar-oc-train:') == ['cifar-oc-train: bs is 63, and 2 processes take equal parts of it, of two pictures or more; give 62 or 64']
     done = train(tmp_path/'run', env=dict(BLIND='1'), **usual)
-    assert lines(done, 'is not to be seen there') == [f'[rank0]: ValueError: process 1 of 2: {tmp_path}/run is not to be seen there; give out as a folder that all machines share']
+    assert lines(done, 'cannot be seen there') == [f'[rank0]: ValueError: process 1 of 2: {tmp_path}/run cannot be seen there; out has to be a folder that all machines share']
     assert not list(tmp_path.iterdir())
 
 def test_launched_from_a_notebook(tmp_path):
