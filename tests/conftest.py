@@ -6,6 +6,7 @@ from PIL import Image
 from cifar_oc.data import demo_cifar10
 
 os.environ.update(NO_ALBUMENTATIONS_UPDATE='1', MPLBACKEND='Agg', PYTHONUTF8='1')
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # test processes run side by side
 os.environ.pop('CIFAR_OC_DATA', None)
 
 figures = Counter()  # (fault, phase, 'tried' or 'survived'): how many, in test_faults.py
@@ -19,6 +20,17 @@ def pytest_collection_modifyitems(config, items):
     slow = [] if config.getoption('slow') else [o for o in items if o.get_closest_marker('slow')]
     items[:] = [o for o in items if o not in slow]
     config.hook.pytest_deselected(items=slow)
+
+def pytest_sessionfinish(session):
+    "A worker of pytest-xdist sends what it counted"
+    if hasattr(session.config, 'workeroutput'): session.config.workeroutput.update(figures=list(figures.items()), notes=notes)
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    "Add what a worker counted; a worker that crashed has sent nothing"
+    sent = getattr(node, 'workeroutput', {})
+    figures.update(dict(sent.get('figures', [])))
+    notes.extend(sent.get('notes', []))
 
 def pytest_terminal_summary(terminalreporter):
     "Faults tried and survived, a line a kind; `notes`."

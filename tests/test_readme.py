@@ -1,32 +1,20 @@
-"README.md says what nbs/index.ipynb says, whether Quarto or make_readme.py wrote it."
+"README.md is what make_readme.py makes of nbs/index.ipynb, and its pictures and commands are there."
 import json, re
 import pytest
-from make_readme import hidden, readme, root, texts
+from make_readme import readme, root
 
 nb = json.loads((root/'nbs/index.ipynb').read_text('utf-8'))
 
-def words(text):
-    "`text` as words, without what Quarto writes in its own way: quote marks of the subtitle, image links, fences, table rules."
-    text = re.sub(r'!\[[^]]*\]\([^)]*\)|<img[^>]*>', ' ', text)
-    text = re.sub(r'^```[ ]*', '``` ', text, flags=re.M)
-    return re.sub(r'^>\s|-{3,}|[|\\]', ' ', text, flags=re.M).split()
+def test_readme_in_step():
+    "`python tests/make_readme.py` writes it"
+    assert (root/'README.md').read_text('utf-8') == readme(nb)
 
-def missing(nb, text):
-    "The first text of `nb` that does not follow the ones before it in `text`, or `None`."
-    have,at = f" {' '.join(words(text))} ", 0
-    for part in (t for c in nb['cells'] if not hidden(c) for t in texts(c)):
-        if not (want := ' '.join(words(part))): continue
-        if (found := have.find(f' {want} ', at)) < 0: return part
-        at = found + len(want) + 1
-
-def test_readme_in_step(): assert missing(nb, (root/'README.md').read_text('utf-8')) is None
-
-def test_stale_readme_is_found():
-    text = readme(nb)
-    shown = [c for c in nb['cells'] if not hidden(c)]
-    assert missing(nb, text) is None
-    assert missing(dict(cells=shown[:1] + [dict(cell_type='markdown', source=['A new line.'])] + shown[1:]), text) == 'A new line.'
-    assert missing(dict(cells=shown[::-1]), text) is not None
+def test_nbdev_leaves_it_alone():
+    "nbdev's own README would lose the description and the pictures' paths: what calls it finds no notebook to make it of."
+    from nbdev.quarto import nbdev_readme
+    before = (root/'README.md').read_bytes()
+    nbdev_readme.__wrapped__(path=root/'nbs')
+    assert (root/'README.md').read_bytes() == before
 
 def test_pictures_exist():
     "Every picture that the README shows by a path is in the repository."
