@@ -166,7 +166,7 @@ def write_space(
     out,         # folder to make, or an empty one
     source=None, # where the run's pictures are now, as `find_mistakes` takes it
 ) -> Path:       # `out`
-    "Write a folder that runs as a Hugging Face Space; raises `FileExistsError`, as `demo` does"
+    "Write a folder that runs as a Hugging Face Space; raises `FileExistsError`, or as `app_page`"
     out = Path(out).expanduser()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())): raise FileExistsError(
         f'{out} exists, and nothing is written over; give a new folder')

@@ -49,8 +49,7 @@ def export(self:Run,
     to:str='onnx', # 'onnx', or 'torch' for a .pt2 of `torch.export`
     out=None,      # file to make or replace; if None, the run folder's path with .onnx or .pt2
 ) -> Path:         # the file
-    """One file that takes N×32×32×3 uint8 and gives N×c probabilities, with the JSON of `classes`
-    and `metrics`; raises as `Run.model` does, and `ValueError`, `ImportError` or `OSError`"""
+    "One file, from N×32×32×3 uint8 to N×c probabilities; raises `ValueError` or `OSError`"
     ends = {'onnx':'.onnx', 'torch':'.pt2'}
     if to not in ends: raise ValueError(f"to is {to!r}; give one of {', '.join(ends)}")
     if to == 'onnx': _check_onnx()
