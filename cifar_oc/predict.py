@@ -61,8 +61,8 @@ def probabilities(self:Run,
 
 # %% ../nbs/29_predict.ipynb #7d086b9b
 @patch
-def predictor(self:Run) -> 'Predictor':
-    "The run's network for bytes, float32, on fastai's default device; raises as `Run.model` does"
+def predictor(self:Run):
+    "The `Predictor` of the run, float32, on fastai's default device; raises as `Run.model` does"
     return Predictor(self.model(), self.recipe.mean, self.recipe.std).to(default_device())
 
 # %% ../nbs/29_predict.ipynb #69ccb43f
