@@ -59,6 +59,7 @@ def drawn(
 @contextmanager
 def own_figures():
     "Close the figures that are opened inside, and restore matplotlib's settings"
+    plt.close(plt.figure())  # a notebook's backend changes the settings at the first figure
     kept = plt.get_fignums()
     try:
         with plt.rc_context({'text.parse_math':False}): yield
