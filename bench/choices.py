@@ -34,7 +34,7 @@ def main(args):
     chosen = {k: r for k,r in every.items() if k in (args.only or every)}
     if args.quick:
         chosen = dict(list(chosen.items())[-2:])  # of `rates` two whose rates need no search
-        args.source, args.epochs, args.seeds = 'demo', 1, args.seeds[:1]
+        args.epochs, args.seeds = 1, args.seeds[:1]
     out = args.out or args.runs/f'{args.study}.json'
     runs = bench(chosen, args.seeds, args.source or 'demo', args.epochs, valid=.1, precision=args.precision,
         runs=args.runs/args.study, out=out, command=command())

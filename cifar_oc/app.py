@@ -62,7 +62,7 @@ def _line(e, file=''):
 def _heading(run):
     "What was trained, on what, and how good it is, as HTML"
     m,says = run.metrics,f'Recipe {run.config.recipe}, trained on {run.config.data}.'
-    if m: says += f" {m['accuracy']:.2%} of {m['n']:,} validation pictures are named right."
+    if m: says += f" Accuracy: {m['accuracy']:.2%} of {m['n']:,} validation pictures."
     return f'<h1>What is in the picture?</h1><p>{html.escape(says)}</p>'
 
 def _picture_input(gr):
@@ -74,7 +74,7 @@ def _picture_input(gr):
 
 # %% ../nbs/32_app.ipynb #088327c4
 def _classes_tab(gr, net, names):
-    "The tab where a picture is named"
+    "The tab where a picture is classified"
     layers,default = cam_layers(net)
     def look(file, k, opacity, layer):
         if not file: return None, None
@@ -85,7 +85,7 @@ def _classes_tab(gr, net, names):
             return {names[i]: float(probs[i]) for i in best}, cam_over(net, pic, layer, opacity)
         except (OSError, ValueError) as e:
             raise gr.Error(_line(e, file), duration=None, print_exception=False) from None
-    with gr.Tab('Name a picture'), gr.Row():
+    with gr.Tab('Classify a picture'), gr.Row():
         with gr.Column(min_width=280): file = _picture_input(gr)
         with gr.Column(min_width=280):
             bars = gr.Label(label='Classes')

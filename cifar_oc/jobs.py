@@ -17,7 +17,7 @@ from time import sleep
 from fastai.vision.all import *
 from .recipes import *
 from .runs import *
-from .shell import warnings_inone_line
+from .shell import warnings_in_one_line
 from .train import *
 
 # %% ../nbs/34_jobs.ipynb #254f8fd1
@@ -100,7 +100,7 @@ def child():
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what training prints is for nobody
     job = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_worker, daemon=True).start()
-    with warnings_inone_line('cifar-oc-bench'), answer: pickle.dump(_tried(job), answer)
+    with warnings_in_one_line('cifar-oc-bench'), answer: pickle.dump(_tried(job), answer)
 
 # %% ../nbs/34_jobs.ipynb #9f3deccb
 _beginning = threading.Lock()

@@ -42,11 +42,11 @@ class Mistakes:
     def page(self,
         k:int, # pictures at most
     ) -> str:
-        "The first `k` as HTML, with predicted and right name"
+        "The first `k` as HTML, with predicted and actual class"
         grid = 'display:grid; grid-template-columns:repeat(auto-fill,minmax(5.5em,1fr))'
         pics = ''.join(_figure(pic, **row) for pic,row in zip(self.pics[:k], self.rows))
         return (f'<p>{self.wrong:,} of {self.of:,} validation pictures are misclassified. The '
-            f'{len(self.rows[:k])} surest mistakes: predicted name, and right name below.</p>'
+            f'{len(self.rows[:k])} surest mistakes: predicted class, and actual class below.</p>'
             f'<ul style="{grid}; gap:.8em; padding:0">{pics}</ul>')
     def files(self) -> dict:
         "The names and bytes of the two files that `read_mistakes` reads"
@@ -63,7 +63,7 @@ def find_mistakes(
     learn = run.learner(source)
     with learn.no_bar(): interp = CachedInterpretation.from_learner(learn)
     df,n = interp.misclassified(),len(interp.targs)
-    if not len(df): raise ValueError(f'all {n:,} validation pictures are named right')
+    if not len(df): raise ValueError(f'all {n:,} validation pictures are classified correctly')
     top = df.head(k)
     rows = top[['actual','predicted','confidence']].to_dict('records')
     return Mistakes(interp.pictures(top['item']), rows, len(df), n)

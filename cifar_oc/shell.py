@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
 
 # %% ../nbs/33_shell.ipynb #ede2bb0d
 @contextmanager
-def warnings_inone_line(prog):
+def warnings_in_one_line(prog):
     "A warning is a line of the command; fastai's own about a new torch is left out"
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', '.*torch.jit.script', FutureWarning)
@@ -43,7 +43,7 @@ def one_line(p, args):
         if v == '' or isinstance(v, list) and '' in v:
             p.error(f'{k} is empty; give a value, or leave it out')
     try:
-        with warnings_inone_line(p.prog):
+        with warnings_in_one_line(p.prog):
             import matplotlib
             matplotlib.use('agg')
             yield

@@ -246,4 +246,4 @@ def unused_note(contents):
     rest = [f'{split}/{c}/{file}' for split,pics in contents.splits.items() for c,file in pics]
     unused = contents.unused + contents.broken + rest
     if not unused: return ''
-    return f'{len(unused):,} files look like pictures or batches and are not used ({few(unused)})'
+    return f'unused files that look like pictures or batches: {len(unused):,} ({few(unused)})'

@@ -1,14 +1,12 @@
 "What test_faults.py forks: a command of cifar_oc with few pictures and a small network, and a fault in it."
 import os, resource, signal, sys, threading, time
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 
-os.environ.update(OMP_NUM_THREADS='1', NO_ALBUMENTATIONS_UPDATE='1', MPLBACKEND='Agg')  # before torch is imported
-import matplotlib.pyplot, torch
-import cifar_oc.cli, cifar_oc.train
-from cifar_oc import data, recipes
-from cifar_oc.model import CustomResNet
+import torch
+from cifar_oc import data
+from forked import command as call, speak
 
 # each phase of a run, and the functions that are it; 'start' is what comes before them and between, 'finish' what comes after training
 functions = dict(download=['fetch_once'], decode=['read_source', 'save_arrays'], find_lrs=['Learner.find_lrs'], training=['Learner.fit_course'],
@@ -110,17 +108,13 @@ def bound_by_permissions():
 
 def run(command, argv, root, sources, fault, report, out, err, tell):
     "The child: `command` with `argv`, its caches below `root`, the local `sources` in the place of CIFAR-10's own."
-    for fd,pipe in (1,out),(2,err): os.dup2(pipe.fileno(), fd)
-    sys.stdout,sys.stderr = (open(fd, 'w', encoding='utf-8', closefd=False) for fd in (1,2))
+    speak(out.fileno(), err.fileno())
     os.environ.update(XDG_CACHE_HOME=f'{root}/cache')
     os.chdir(root)
     torch.set_num_threads(1)
-    recipes.networks['small'] = partial(CustomResNet, width=4)
-    recipes.recipes['small'] = recipes.Recipe(network='small', epochs=3, bs=8)
     data.SOURCES,data.download_cifar10.__defaults__ = sources,(sources,None)
     if not report: without_report()
     if os.getuid() == 0: bound_by_permissions()
-    sys.argv = [f'cifar-oc-{command}', *map(str, argv)]
     told = Phases(root, tell.send, fault)
-    getattr(cifar_oc.cli, f'{command}_command')()
+    call(command, *map(str, argv))
     tell.send(('end', told.changes, time.monotonic()))

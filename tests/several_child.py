@@ -41,4 +41,6 @@ def main(out, resumed=False, n_train=120, report=False, **given):
     st.save_file({k: v.contiguous() for k,v in get_model(learn.model).state_dict().items()}, f'{out}-weights{rank_distrib()}.safetensors')
     print('end of', rank_distrib())
 
-if __name__ == '__main__': main(**json.loads(sys.argv[1]))
+def start(given): main(**given)
+
+if __name__ == '__main__': start(json.loads(sys.argv[1]))

@@ -3,7 +3,7 @@ import base64, io, os, re, shutil, signal, socket, subprocess, sys, time
 from pathlib import Path
 import numpy as np, pytest
 from PIL import Image
-from conftest import finish, start, write_pictures
+from conftest import finish, start, start_new, write_pictures
 pytest.importorskip('gradio', reason="the page needs Gradio: pip install 'cifar_oc[app]'")
 from playwright.sync_api import expect
 
@@ -77,7 +77,7 @@ def guarded(tmp_path_factory):
 def page_url(folder, guarded):
     "The address of the page that `cifar-oc-app` opens; at Ctrl-C it says one line, and has asked nothing of the network"
     port = free_port()
-    process = start(folder, '--port', port, name='app', env=guarded[0])
+    process = start_new(folder, '--port', port, name='app', env=guarded[0])
     try:
         line = process.stdout.readline()
         assert line == f'open http://127.0.0.1:{port}/ in a browser; Ctrl-C closes it\n', finish(process)
@@ -227,7 +227,7 @@ def test_controls_have_names(opened, files):
     give(page, files['plain.png'])
     page.get_by_role('tab', name='Misclassified pictures').click()
     page.wait_for_selector('li img')
-    for tab in 'Name a picture', 'Misclassified pictures':
+    for tab in 'Classify a picture', 'Misclassified pictures':
         page.get_by_role('tab', name=tab).click()
         page.wait_for_timeout(300)
         tree = page.locator('[role=tabpanel]:visible').aria_snapshot().splitlines()

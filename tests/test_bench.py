@@ -2,6 +2,8 @@
 import json, os, subprocess, sys
 from pathlib import Path
 import pytest
+from conftest import finish, write_pictures
+from forked import Forked, forks, script
 
 bench = Path(__file__).parents[1]/'bench'
 
@@ -29,26 +31,32 @@ def test_figures(tmp_path):
     assert v['ours ÷ bare loop'] == pytest.approx(v['ours']/v['bare loop'], rel=.01)
     assert [p.name for p in tmp_path.iterdir()] == ['step.json']
 
+def fork(name, *args):
+    "Exit status and stderr of a script"
+    status,_,err = finish(Forked(script, bench/name, *map(str, args), env=os.environ | {'CIFAR_OC_DATA': ''}))
+    return status, err
+
+@pytest.mark.skipif(not forks, reason='a fork of a process that has imported torch is safe on Linux only')
 @pytest.mark.parametrize('study', ['levers', 'rates'])
 def test_choices(study, tmp_path):
     "A study holds training pictures out, resumes, and takes no other setting's runs for its own."
-    args = 'choices.py', study, '--quick', '--precision', 'fp32', '--runs', tmp_path/'runs', '--out', tmp_path/'choices.json'
-    done = run(*args)
-    assert done.returncode == 0, done.stderr
+    source = write_pictures(tmp_path/'pictures', n_train=200)
+    args = 'choices.py', study, '--quick', '--source', source, '--precision', 'fp32', '--runs', tmp_path/'runs', '--out', tmp_path/'choices.json'
+    assert fork(*args)[0] == 0
     written = json.loads((tmp_path/'choices.json').read_text('utf-8'))
-    assert written['command'] == f'python bench/choices.py {study} --quick --precision fp32 --runs runs'
-    assert [(o['seed'], o['valid'], o['n'], o['epochs'], o['tta']) for o in written['runs']] == [(0, .1, 77, 1, False)]*2
+    assert written['command'] == f'python bench/choices.py {study} --quick --source pictures --precision fp32 --runs runs'
+    assert [(o['seed'], o['valid'], o['n'], o['epochs'], o['tta']) for o in written['runs']] == [(0, .1, 20, 1, False)]*2
     folders = sorted((tmp_path/'runs'/study).iterdir())
     assert len(folders) == 2
     for f in 'metrics.json', 'model.safetensors': (folders[0]/f).unlink()
     kept = {f: f.stat().st_mtime for f in folders[1].iterdir()}
-    assert run(*args).returncode == 0
+    assert fork(*args)[0] == 0
     again = json.loads((tmp_path/'choices.json').read_text('utf-8'))
     assert [o['recipe'] for o in again['runs']] == [o['recipe'] for o in written['runs']] and (folders[0]/'metrics.json').exists()
     assert {f: f.stat().st_mtime for f in folders[1].iterdir()} == kept
     for bad,said in (['--precision', 'bf16'], 'give another folder'), (['--only', 'nothing'], '--only names nothing'):
-        done = run(*args, *bad)
-        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1) and said in done.stderr, done.stderr
+        status,err = fork(*args, *bad)
+        assert (status, len(err.splitlines())) == (2, 1) and said in err, err
 
 def test_gpu_script():
     "Wrong arguments are one line and exit status 2."

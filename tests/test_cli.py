@@ -2,7 +2,7 @@
 import re, shutil, subprocess, sys, tarfile
 import pytest
 from PIL import Image
-from conftest import finish, start
+from conftest import finish, start_new
 
 options = '--source --epochs --bs --lr_min --lr_max --valid --precision --seed --out --resume'.split()
 heavy = {'torch', 'fastai', 'numpy', 'pandas', 'matplotlib', 'albumentations', 'cv2', 'onnx', 'onnxscript'}
@@ -93,12 +93,12 @@ def test_only_one_rate(pictures, tmp_path, monkeypatch, capfd):
 def test_bad_input_in_a_process(name, pictures, bad, tmp_path):
     given,says = cases[name]
     given = given if name in ('unknown option', 'precision fp64') else f'{given} --out runs/new'
-    status,_,err = finish(start(*arguments(given, dict(pictures=pictures, bad=bad, work=tmp_path)), cwd=tmp_path))
+    status,_,err = finish(start_new(*arguments(given, dict(pictures=pictures, bad=bad, work=tmp_path)), cwd=tmp_path))
     check(status, err, says)
     assert not list(tmp_path.iterdir())
 
 def test_help():
-    status,out,err = finish(start('--help'))
+    status,out,err = finish(start_new('--help'))
     assert (status, err) == (0, '')
     assert [o for o in options if not re.search(rf'{o}\b', out)] == []
 

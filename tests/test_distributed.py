@@ -1,8 +1,11 @@
 "One run by several processes: the same training as by one, one folder, one voice."
-import json, os, subprocess, sys
+import json, os, socket, subprocess, sys
 from pathlib import Path
-import pandas as pd, torch
+import pandas as pd, pytest, torch
 from safetensors.torch import load_file
+import several_child
+from conftest import finish
+from forked import Forked, forks
 
 tests = Path(__file__).parent
 plain = dict(network='no norm', flip_p=0, pad=0, hole_p=0)  # nothing is drawn, nothing is normalised by a part
@@ -21,6 +24,17 @@ def train(out, n=2, env={}, **given):
     assert (done.returncode == 0) == (not env), done.stderr
     return done
 
+def fork(out, n=2, killed=None, **given):
+    "Exit status, stdout and stderr of each of `n` forked processes of a run, as `train` has them started by torchrun; `killed` is one of them"
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        env = os.environ | dict(CIFAR_OC_DATA='', CUDA_VISIBLE_DEVICES='', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(s.getsockname()[1]), WORLD_SIZE=str(n))
+    if killed is not None: env['KILL'] = str(killed)
+    processes = [Forked(several_child.start, dict(out=str(out), **given), env=env | dict(RANK=str(i), LOCAL_RANK=str(i))) for i in range(n)]
+    ended = [finish(p) for p in processes]
+    assert [o[0] != 0 for o in ended] == [killed is not None]*n, ended
+    return ended
+
 def history(out): return pd.read_csv(out/'history.csv').drop(columns='seconds')
 
 def same_weights(out, n=2):
@@ -37,21 +51,23 @@ def test_same_as_one_process(tmp_path):
     metrics = [json.loads((tmp_path/f'{n}'/'metrics.json').read_text('utf-8')) for n in (1,2)]
     assert [m['processes'] for m in metrics] == [1,2] and {m['n'] for m in metrics} == {51}
 
+@pytest.mark.skipif(not forks, reason='a fork of a process that has imported torch is safe on Linux only')
 def test_killed_and_resumed(tmp_path):
     "Whichever process is killed, the other ends with one line; the run resumes as if nothing had happened, also on other numbers of processes."
     changes = dict(recipe_changes=dict(ema=.9))
-    whole = train(tmp_path/'whole', **usual, **changes)
-    assert same_weights(tmp_path/'whole') and whole.stdout.count('accuracy') == 7  # of the first process only
-    assert 'processes  2, which take 8 each of the 16 pictures of a step' in whole.stdout
-    for killed in '0','1':
+    (_,first,_),(_,second,_) = fork(tmp_path/'whole', **usual, **changes)
+    assert same_weights(tmp_path/'whole') and first.count('accuracy') == 7 and 'accuracy' not in second
+    assert 'processes  2, which take 8 each of the 16 pictures of a step' in first
+    for killed in 0,1:
         run = tmp_path/f'killed{killed}'
-        done = train(run, env=dict(KILL=killed), **usual, **changes)
-        assert done.stderr.count(f'OSError: another process of {run} has ended') == 1, done.stderr
+        ended = fork(run, killed=killed, **usual, **changes)
+        assert ended[killed][0] == -9
+        assert ended[1 - killed][2].count(f'OSError: another process of {run} has ended') == 1, ended
         assert len(history(run)) == 1
-    train(tmp_path/'killed0', resumed=True)
+    fork(tmp_path/'killed0', resumed=True)
     pd.testing.assert_frame_equal(history(tmp_path/'killed0'), history(tmp_path/'whole'), rtol=1e-5)
     assert same_weights(tmp_path/'killed0')
-    train(tmp_path/'killed1', 4, resumed=True)
+    fork(tmp_path/'killed1', 4, resumed=True)
     assert len(history(tmp_path/'killed1')) == 3 and same_weights(tmp_path/'killed1', 4)
 
 def test_bad_input(tmp_path):

@@ -1,5 +1,5 @@
 "Kills, Ctrl-C, full disks, closed folders: nothing is half-written, one line says why, and the run resumes to the same history."
-import csv, errno, hashlib, json, math, multiprocessing, os, random, re, shutil, signal, subprocess, sys, tarfile, threading, time
+import csv, errno, hashlib, json, math, os, random, re, shutil, signal, subprocess, sys, tarfile, threading, time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,21 +8,15 @@ from pathlib import Path
 import numpy as np, pytest
 from safetensors import safe_open
 from conftest import figures, finish, notes, write_pictures
+from forked import forks, server
 
-forks = 'forkserver' in multiprocessing.get_all_start_methods() and sys.platform != 'darwin'
 pytestmark = pytest.mark.skipif(not forks, reason='a fork of a process that has imported torch is safe on Linux only')
 if forks: from fault_child import Fault, phases, run as child
 
 @pytest.fixture(scope='module')
 def forkserver():
-    "A process that has imported everything, and forks a child for each command."
-    before = os.environ.get('PYTHONPATH')
-    os.environ['PYTHONPATH'] = os.pathsep.join(sys.path)
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['fault_child'])
-    context.Process(target=time.sleep, args=(0,)).start()
-    os.environ['PYTHONPATH'] = before or ''
-    return context
+    "The context that forks a child for each command."
+    return server()
 
 @pytest.fixture(scope='module')
 def sources(tmp_path_factory):

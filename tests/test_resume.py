@@ -2,9 +2,11 @@
 import csv, json, os, random, shutil, signal, sys, time
 from pathlib import Path
 import pytest
+from cifar_oc import recipes
 from conftest import finish, start
+from forked import register_small
 
-args = '--epochs 3 --bs 8 --lr_min 1e-4 --lr_max 1e-3 --seed 7'.split()
+args = '--recipe small --lr_min 1e-4 --lr_max 1e-3 --seed 7'.split()
 env = lambda: os.environ | dict(OMP_NUM_THREADS='1')  # sums are the same in the same number of threads
 
 def begin(pictures, out): return start('--source', pictures, *args, '--out', out, env=env())
@@ -76,7 +78,7 @@ def test_killed_before_first_checkpoint(pictures, whole, tmp_path):
 
 def test_killed_while_looking_for_rates(pictures, tmp_path):
     "Rates are found: one run is killed while it looks for them, one just after, and one not at all."
-    found = ['--source', pictures, *'--epochs 1 --bs 4 --seed 7'.split(), '--out']
+    found = ['--source', pictures, *'--recipe small --epochs 1 --seed 7'.split(), '--out']
     outs = [tmp_path/o for o in ('whole', 'looking', 'found')]
     processes = [start(*found, o, env=env()) for o in outs]
     wait_for((outs[1]/'config.json').exists, processes[1])
@@ -111,6 +113,8 @@ def resume_here(out, monkeypatch, capfd):
     "Exit status, stdout and stderr of `--resume`, in this process."
     from cifar_oc.cli import train_command
     monkeypatch.setattr(sys, 'argv', ['cifar-oc-train', '--resume', str(out)])
+    for o in recipes.networks, recipes.recipes: monkeypatch.setitem(o, 'small', None)  # it is forgotten afterwards
+    register_small()
     status = 0
     try: train_command()
     except SystemExit as e: status = e.code
