@@ -93,13 +93,20 @@ def _decides(config):
     d = {k: v for k,v in config.to_dict().items() if k not in found}
     return d.pop('numbers') | d | dict(source=absolute(config.source))
 
+def _has_pictures_of(run, source):
+    "True if `source` holds the pictures of a finished run, whose own source may be elsewhere"
+    if not (run.finished and run.config.fingerprint): return False
+    try: return load_cifar10(source).fingerprint == run.config.fingerprint
+    except OSError: return False
+
 def _check(folder, want, free=()):
     "Raises `ValueError` unless the run in `folder`, if any, is as `want`, but what is `free`"
     if not folder.exists(): return
-    have,want = _decides(Run(folder).config),_decides(want)
-    wrong = [k for k,v in want.items() if have[k] != v and k not in free]
-    if not wrong: return
-    said = ', '.join(f'{k} {have[k]!r}, not {want[k]!r}' for k in wrong[:3])
+    run = Run(folder)
+    have,wanted = _decides(run.config),_decides(want)
+    wrong = [k for k,v in wanted.items() if have[k] != v and k not in free]
+    if not wrong or wrong == ['source'] and _has_pictures_of(run, want.source): return
+    said = ', '.join(f'{k} {have[k]!r}, not {wanted[k]!r}' for k in wrong[:3])
     raise ValueError(f'{folder} was made with {said}; give another folder for runs, or remove it')
 
 def _entry(name, run):

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from cifar_oc.data import demo_cifar10
-from forked import Forked, command, forks
 
 os.environ.update(NO_ALBUMENTATIONS_UPDATE='1', MPLBACKEND='Agg', PYTHONUTF8='1')
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # test processes run side by side
@@ -68,6 +67,7 @@ def start_new(*args, name='train', **kwargs):
 
 def start(*args, name='train', **kwargs):
     "As `start_new`, but forked where that is safe, which saves the imports; it knows the recipe `small`."
+    from forked import Forked, command, forks  # late, for it imports everything
     if forks: return Forked(command, name, *map(str, args), **kwargs)
     return popen(f'import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from forked import command; command({name!r}, *sys.argv[1:])', args, **kwargs)
 

@@ -1,5 +1,5 @@
 "`cifar-oc-bench` with small networks, which the processes of test_many.py share: one can be told to die, and one is broken."
-import os, signal
+import os, signal, time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ class Small(CustomResNet):
         with suppress(FileExistsError):
             (folder/'killed').touch(exist_ok=False)
             os.kill(os.getppid() if 'MANY_DASK' in os.environ else os.getpid(), signal.SIGKILL)
+            time.sleep(60)  # without its worker this process ends; until then it takes no more steps
 
 def broken(n_out=10, width=64): raise RuntimeError('this network\nis broken')
 
