@@ -60,6 +60,8 @@ class Forked:
         self.process = server().Process(target=run, args=(self.said, dict(env or os.environ), str(cwd or Path.cwd()), target, args))
         self.process.start()
     @property
+    def pid(self): return self.process.pid
+    @property
     def returncode(self): return self.process.exitcode
     def poll(self): return self.returncode
     def kill(self): self.process.kill()

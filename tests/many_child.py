@@ -1,5 +1,5 @@
 "`cifar-oc-bench` with small networks, which the processes of test_many.py share: one can be told to die, and one is broken."
-import os, signal, time
+import os, signal, sys, time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -36,8 +36,10 @@ def register():
 
 def steps(folder): return sum(len(f.read_text()) for f in folder.iterdir() if f.name.isdigit())
 
-def bench_command():
-    "What the processes of the tests call"
+def bench_command(*args):
+    "What the processes of the tests call, in a group of its own"
     from cifar_oc.cli import bench_command
+    os.setsid()
     register()
+    sys.argv = ['cifar-oc-bench', *args]
     bench_command()

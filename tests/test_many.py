@@ -11,11 +11,12 @@ from cifar_oc import jobs
 from cifar_oc.bench import bench
 from cifar_oc.recipes import networks, recipes
 from cifar_oc.runs import Run
-from conftest import finish
+from conftest import finish, popen
+from forked import Forked, forks, server
 
 code = """import warnings
 with warnings.catch_warnings(action='ignore'): from many_child import bench_command
-bench_command()"""  # the command leaves fastai's own warnings out, but here fastai is imported before it
+import sys; bench_command(*sys.argv[1:])"""  # the command leaves fastai's own warnings out, but here fastai is imported before it
 two = ['chikka-era-s10', 'best']
 given = dict(seeds=(3, 4), epochs=3, bs=8, precision='fp32')
 n_steps = len(two)*len(given['seeds'])*given['epochs']*5
@@ -38,10 +39,11 @@ def train(pictures, out, recipes=two, **kwargs):
 
 def start(pictures, out, *args, recipes=two, seeds=(3, 4), **env):
     "A process of `cifar-oc-bench`, in a group of its own."
-    cmd = [sys.executable, '-c', code, '--recipes', ','.join(recipes), '--seeds', ','.join(map(str, seeds)), '--epochs', '3', '--bs', '8',
+    given = ['--recipes', ','.join(recipes), '--seeds', ','.join(map(str, seeds)), '--epochs', '3', '--bs', '8',
         '--precision', 'fp32', '--source', pictures, '--runs', out/'runs', '--out', out/'found.json', *args]
-    pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    return subprocess.Popen([*map(str, cmd)], **pipes, env=os.environ | env | dict(PYTHONPATH=os.pathsep.join(sys.path), OMP_NUM_THREADS='1'), encoding='utf-8', start_new_session=True)
+    env = os.environ | env | dict(PYTHONPATH=os.pathsep.join(sys.path), OMP_NUM_THREADS='1')
+    if forks: return Forked(many_child.bench_command, *map(str, given), env=env)
+    return popen(code, given, env=env)
 
 def accuracies(out):
     "What the JSON says of the runs, in its order, but the seconds."
@@ -99,7 +101,7 @@ def test_interrupted(by, pictures, tmp_path):
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 2
         if by == signal.SIGINT: os.killpg(process.pid, by)
-        else: process.send_signal(by)
+        else: os.kill(process.pid, by)
         out,err = process.communicate(timeout=60)
         _,alive = psutil.wait_procs(children, timeout=20)
         assert not alive
@@ -108,13 +110,15 @@ def test_interrupted(by, pictures, tmp_path):
     if by == signal.SIGINT: assert process.returncode == 130 and len(err.strip().splitlines()) == 1 and 'by giving it again' in err, err
 
 @pytest.fixture
-def cluster(tmp_path, monkeypatch):
+def cluster(tmp_path):
     "Two worker processes whose runs count their steps."
+    from dask import config
     from distributed import LocalCluster
     (counted := tmp_path/'steps').mkdir()
-    monkeypatch.setenv('MANY_STEPS', str(counted))
-    monkeypatch.setenv('MANY_DASK', '1')
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, worker_dashboard_address=None) as cluster: yield cluster
+    counts = dict(MANY_STEPS=str(counted), MANY_DASK='1')
+    if forks: server()
+    with config.set({'distributed.worker.multiprocessing-method': 'forkserver' if forks else 'spawn'}), LocalCluster(n_workers=2,
+        threads_per_worker=1, dashboard_address=None, worker_dashboard_address=None, env=counts) as cluster: yield cluster
 
 def test_dask(serial, cluster, pictures, tmp_path):
     "A worker that is killed in mid-run loses nothing: its run resumes on another. Given again to the command, runs are read, and one more is trained."
