@@ -2,6 +2,7 @@
 import re, shutil, subprocess, sys, tarfile
 import pytest
 from PIL import Image
+from cifar_oc import cli
 from conftest import finish, start_new
 
 options = '--source --epochs --bs --lr_min --lr_max --valid --precision --seed --out --resume'.split()
@@ -57,6 +58,7 @@ cases = { # what is given (a later option wins), and what the line says of it
     'bad source, out deep': ('--source {bad}/nine --out {work}/a/b/run', '9 classes'),
     'resume no run': ('--resume {bad}/empty', 'empty'),
     'resume nowhere': ('--resume {bad}/nowhere', 'nowhere'),
+    'resume nothing': ('--resume=', 'resume is empty'),
     'resume and more': ('--resume {bad}/empty --bs 4', '--resume')}
 
 def tree(*folders): return {p: p.stat().st_size for f in folders for p in f.rglob('*')}
@@ -79,6 +81,16 @@ def test_bad_input(given, says, pictures, bad, tmp_path, monkeypatch, capfd):
     with pytest.raises(SystemExit) as e: train_command()
     check(e.value.code, capfd.readouterr().err, says)
     assert not tree(tmp_path) and tree(bad, pictures) == before
+
+@pytest.mark.parametrize('line,says', [('report nowhere', 'nowhere'), ('recipes corse', 'corse'), ('export nowhere --to pickle', 'pickle'),
+    ('bench --seeds 0,x', '--seeds'), ('bench --recipes best,best', 'best')])
+def test_bad_input_of_other_commands(line, says, tmp_path, monkeypatch, capfd):
+    name,*args = line.split()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', [f'cifar-oc-{name}', *args])
+    with pytest.raises(SystemExit) as e: getattr(cli, f'{name}_command')()
+    check(e.value.code, capfd.readouterr().err, says)
+    assert not list(tmp_path.iterdir())
 
 def test_only_one_rate(pictures, tmp_path, monkeypatch, capfd):
     from cifar_oc.cli import train_command
