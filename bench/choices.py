@@ -5,14 +5,13 @@ Studies: `levers` changes one thing of `quick` at a time; `rates` trains `course
 `find_lrs` finds. Runs are those of `cifar_oc.bench`, in folders below --runs: they can be interrupted, and the same command resumes."""
 from common import *
 
-LEVERS = {  # changes of `quick`
+LEVERS = {  # changes of `quick`, five at most: the more are tried, the likelier one gains by luck
     'quick': {},
     'AdamW': dict(opt='adamw', lr_max=6e-3),
     'label smoothing .2': dict(label_smoothing=.2),
     'a hole in every picture': dict(hole_p=1.),
     'weight decay .4': dict(weight_decay=.4),
-    'logits ÷ 4': dict(network='course, logits ÷ 4'),
-    'average of the weights': dict(ema=.99)}
+    'logits ÷ 4': dict(network='course, logits ÷ 4')}
 
 GRID = 3e-4, 1e-3, 3e-3, 1e-2, 3e-2  # LRMAX
 
