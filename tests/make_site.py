@@ -21,6 +21,7 @@ body > nav a { color: #000; font-size: 1.2rem; margin-right: 1rem; }
 #page { display: grid; grid-template-columns: 220px minmax(0, 900px) 200px; gap: 1.5rem; padding: 1rem; }
 pre { background: #f5f6f7; padding: .4rem; margin: 0; overflow: auto; }
 code { font: .875em/1.5 Menlo, Consolas, 'DejaVu Sans Mono', monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
+pre.text code { overflow-wrap: normal; white-space: pre; }
 table { font-size: .9em; border-collapse: collapse; margin-bottom: 1rem; }
 td, th { padding: .25rem .5rem; border: 0; border-bottom: 1px solid #dee2e6; text-align: left; vertical-align: top; }
 aside { font-size: .85rem; }
