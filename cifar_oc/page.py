@@ -67,9 +67,9 @@ def own_figures():
         for n in set(plt.get_fignums()) - set(kept): plt.close(n)
 
 # %% ../nbs/24_page.ipynb #d862cf2d
-_formats = dict(loss='{:.4f}', accuracy='{:.2%}', lr='{:.2e}', lr_min='{:.2e}', lr_max='{:.2e}',
-    seconds='{:,.1f}', precision='{:.1%}', recall='{:.1%}', f1='{:.3f}',
-    parameters='{:,}', multiply_adds='{:,}')
+_formats = dict(epoch='{:.0f}', loss='{:.4f}', accuracy='{:.2%}', seconds='{:,.1f}',
+    lr='{:.2e}', lr_min='{:.2e}', lr_max='{:.2e}', precision='{:.1%}', recall='{:.1%}',
+    f1='{:.3f}', parameters='{:,}', multiply_adds='{:,}')
 
 def as_table(
     rows:list, # a dict for each row
