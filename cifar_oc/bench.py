@@ -66,7 +66,9 @@ def plot_accuracy(
 ):             # `axs`, or the new figure
     "Every run as a dot, with mean and 95 % interval, and the mean accuracy over the epochs"
     t,df,fig,lines = accuracy_table(runs),pd.DataFrame(runs),None,[]
-    if axs is None: fig,axs = closed_figure(1, 2, figsize=(11, 1.6 + .6*len(t)))
+    if axs is None:
+        heights = 1.2 + .5*len(t), 3.2
+        fig,axs = closed_figure(2, 1, figsize=(6.5,sum(heights)), height_ratios=heights)
     for i,(k,r) in enumerate(t.iterrows()):
         g,c = df[df.recipe == k],f'C{i}'
         axs[0].plot(100*g.accuracy, [i]*len(g), 'o', c=c, alpha=.5, mec='none')

@@ -40,7 +40,7 @@ def plot_history(
     "Loss and accuracy over the epochs with their last values, and seconds per epoch where known"
     df,fig = _epochs(run),None
     n = 2 + ('seconds' in df)
-    if axs is None: fig,axs = closed_figure(1, n, figsize=(4.2*n,3.5))
+    if axs is None: fig,axs = closed_figure(n, 1, figsize=(6.5,2.7*n))
     for ax,what,fmt in zip(axs, ('loss','accuracy'), ('.3f','.2%')): _plot_parts(df, what, fmt, ax)
     axs[1].yaxis.set_major_formatter('{x:.0%}')
     if n > 2 and len(axs) > 2:
