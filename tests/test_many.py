@@ -1,5 +1,5 @@
 "Many runs at once: processes that are killed, a real Dask cluster, folders that are not shared, runs that fail, and Ctrl-C."
-import json, os, shutil, signal, subprocess, sys, time
+import json, os, shutil, signal, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
