@@ -1,5 +1,5 @@
-"""What each choice is worth: changes of a recipe, in short runs of the course network, judged on a tenth of the training pictures that is held out.
-The test set is never read.
+"""What each choice is worth: changes of a recipe, in short runs of the course network, judged on training pictures that are held out
+(--valid). The test set is never read.
 
 Studies: `levers` changes one thing of `quick` at a time; `rates` trains `course` on a grid of five LRMAX, with LRMIN a hundredth of it, and with the rates that
 `find_lrs` finds. Runs are those of `cifar_oc.bench`, in folders below --runs: they can be interrupted, and the same command resumes."""
@@ -35,7 +35,7 @@ def main(args):
         chosen = dict(list(chosen.items())[-2:])  # of `rates` two whose rates need no search
         args.epochs, args.seeds = 1, args.seeds[:1]
     out = args.out or args.runs/f'{args.study}.json'
-    runs = bench(chosen, args.seeds, args.source or 'demo', args.epochs, valid=.1, precision=args.precision,
+    runs = bench(chosen, args.seeds, args.source or 'demo', args.epochs, valid=args.valid, precision=args.precision,
         runs=args.runs/args.study, out=out, command=command())
     for t in accuracy_table(runs), paired_table(runs): print(f'\n{t.round(2).to_string()}')
 
@@ -44,6 +44,7 @@ p.add_argument('study', choices=('levers', 'rates'))
 p.add_argument('--only', type=lambda s: s.split(','), metavar='A,B,…', help='only these variations')
 p.add_argument('--seeds', type=seeds, default=[0, 1, 2], metavar='N,N,…', help='one run of each variation for each (default: 0,1,2)')
 p.add_argument('--epochs', type=count, default=8, metavar='N', help='default: 8')
+p.add_argument('--valid', type=float, default=.1, metavar='SHARE', help='of the training pictures, held out (default: 0.1)')
 p.add_argument('--precision', choices=('fp32', 'bf16', 'fp16'), help='default: what this machine does best')
 p.add_argument('--runs', type=Path, default=Path('runs/choices'), metavar='DIR', help='folder of the run folders (default: runs/choices)')
 if __name__ == '__main__': run(main, p)
