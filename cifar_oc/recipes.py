@@ -23,49 +23,44 @@ def checked(default, check, **kwargs):
     "A dataclass field with its `check`"
     return field(default=default, metadata=dict(check=check), **kwargs)
 
-def is_number(v): return isinstance(v, (int, float)) and not isinstance(v, bool)
+def allowed(holds, expected):
+    "A check: nothing for a value of which `holds` is true, else what is `expected`"
+    return lambda v: None if holds(v) else expected
 
-def share(v):
-    if not (is_number(v) and 0 <= v <= 1): return 'a number from 0 to 1'
+def number(holds, expected):
+    "The same for numbers; True and False are none"
+    def both(v): return isinstance(v, (int, float)) and not isinstance(v, bool) and holds(v)
+    return allowed(both, expected)
 
-def share_above_0(v):
-    if not (is_number(v) and 0 < v <= 1): return 'a number above 0, to 1'
-
-def share_below_1(v):
-    if not (is_number(v) and 0 <= v < 1): return 'a number from 0 to below 1'
-
-def between_0_and_1(v):
-    if not (is_number(v) and 0 < v < 1): return 'a number between 0 and 1'
-
-def positive(v):
-    if not (is_number(v) and 0 < v < inf): return 'a number above 0'
-
-def zero_or_more(v):
-    if not (is_number(v) and 0 <= v < inf): return 'a number from 0'
+share = number(lambda v: 0 <= v <= 1, 'a number from 0 to 1')
+share_above_0 = number(lambda v: 0 < v <= 1, 'a number above 0, to 1')
+share_below_1 = number(lambda v: 0 <= v < 1, 'a number from 0 to below 1')
+between_0_and_1 = number(lambda v: 0 < v < 1, 'a number between 0 and 1')
+positive = number(lambda v: 0 < v < inf, 'a number above 0')
+zero_or_more = number(lambda v: 0 <= v < inf, 'a number from 0')
 
 # %% ../nbs/13_recipes.ipynb #4025e99b
-def text(v):
-    if not isinstance(v, str): return 'a text'
-
-def flag(v):
-    if type(v) is not bool: return 'True or False'
+text = allowed(lambda v: isinstance(v, str), 'a text')
+flag = allowed(lambda v: type(v) is bool, 'True or False')
 
 def integer(lo, hi):
-    def check(v):
-        if not (type(v) is int and lo <= v <= hi): return f'a whole number from {lo} to {hi}'
-    return check
+    "A whole number from `lo` to `hi`"
+    def holds(v): return type(v) is int and lo <= v <= hi
+    return allowed(holds, f'a whole number from {lo} to {hi}')
 
 def one_of(names):
+    "One of `names`, to which others may be added later"
     def check(v):
         if not (isinstance(v, str) and v in names): return f"one of {', '.join(names)}"
     return check
 
 def three(one, expected):
-    def check(v):
-        if type(v) is not tuple or len(v) != 3 or any(map(one, v)): return f'3 {expected}'
-    return check
+    "A tuple of three, each checked by `one`"
+    def holds(v): return type(v) is tuple and len(v) == 3 and not any(map(one, v))
+    return allowed(holds, f'3 {expected}')
 
 def or_none(some):
+    "None, or what `some` allows"
     def check(v):
         if v is not None and (expected := some(v)): return f'{expected}, or None'
     return check
@@ -76,6 +71,7 @@ colour = three(integer(0, 255), 'whole numbers from 0 to 255')
 momenta = three(share_below_1, 'numbers from 0 to below 1')
 
 def border(v):
+    "A colour, 'wrap' or None"
     if v is None or isinstance(v, str) and v == 'wrap': return
     if expected := colour(v): return f"{expected}, 'wrap' or None"
 
