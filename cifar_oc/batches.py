@@ -74,7 +74,9 @@ def shown(text):
     "At most 100 characters of `text`, in ASCII and one line."
     return ' '.join(str(text)[:100].encode('ascii', 'backslashreplace').decode().split())
 
-def as_text(value): return value.decode('latin1') if type(value) is bytes else expect(value, str)
+def as_text(value):
+    "`value` as text, which Python 2 writes as bytes; raise `ValueError` if it is neither."
+    return value.decode('latin1') if type(value) is bytes else expect(value, str)
 
 def expect(value, kind):
     "`value`, if its type is exactly `kind`; raise `ValueError` if not."
@@ -144,14 +146,11 @@ class BatchMachine(ValueMachine):
     def __init__(self, size):
         super().__init__()
         self.left = size  # how many more bytes `_codecs.encode` may make
-
     def GLOBAL(self, pair): self.name(pair.replace(' ', '.', 1))
     def STACK_GLOBAL(self, _): self.name('.'.join(expect(o, str) for o in self.last(2)))
-
     def name(self, name):
         if name not in ALLOWED: raise ValueError(f'refused {shown(name)}')
         self.push(Note(name))
-
     def REDUCE(self, _):
         note, args = self.last(2)
         if expect(note, Note).args is not None:
@@ -159,13 +158,11 @@ class BatchMachine(ValueMachine):
         expect(args, tuple)
         encodes = note.name == '_codecs.encode'
         self.push(self.encode(*args) if encodes else Note(note.name, args))
-
     def encode(self, text, code):
         if code != 'latin1': raise ValueError('refused an encoding other than latin1')
         self.left -= len(expect(text, str))
         if self.left < 0: raise ValueError('refused: it makes more bytes than it has')
         return text.encode('latin1')
-
     def BUILD(self, _):
         note, state = self.last(2)
         if expect(note, Note).args is None or note.state is not None or note.name not in STATEFUL:
