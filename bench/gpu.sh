@@ -1,41 +1,54 @@
 #!/usr/bin/env bash
-# gpu.sh WHEELS DATA [OUT [speed|accuracy]]: the CUDA checks and all benchmarks (speed, the default), or the recipes side by side on several
-# seeds and what each choice matters (accuracy), within 9 minutes, on a machine that has Python and torch and no network. WHEELS: a folder with
-# the other wheels that the package needs (pip download --no-deps); DATA: a folder or archive of CIFAR-10; OUT: where gpu-*.json go (default:
-# results/bench). SEEDS=0,1,2,3,4 gives other seeds than 0,1,2. accuracy goes on where it was cut, if OUT is the same.
+# gpu.sh WHEELS DATA [OUT [STEPS]]: the CUDA checks, the benchmarks and the studies of accuracy, on a machine that has Python and torch with a card, and no network.
+# WHEELS: a folder with the other wheels that the package needs (pip download --no-deps); DATA: a folder or archive of CIFAR-10; OUT: where gpu-*.json and the run
+# folders go (default: results/bench). STEPS, with commas between them (default: check,notebooks,step,epoch,memory,seeds):
+#   check       an epoch of drawn pictures in each precision      notebooks  the notebooks that have CUDA cells (needs nbdev)
+#   step, epoch, memory, seeds                                    these benchmarks
+#   recipes     RECIPES (default: course,best,quick) on SEEDS, by cifar-oc-bench
+#   rates, levers-RECIPE                                          these studies of choices.py; levers of all of RECIPE's epochs
+# SEEDS=0,1,2,3,4 gives other seeds than 0,1,2; WORKERS=2 trains two at once, not four; SITE=DIR keeps the installed wheels for the next call.
+# No step goes on for longer than LIMIT (530) seconds after the start. What is finished counts: the same command goes on, if OUT is the same.
 # DRY=1 runs it on a processor, with the sizes of --quick, to see that it works.
 set -uo pipefail
-(($# >= 2 && $# <= 4)) && [[ ${4:-speed} =~ ^(speed|accuracy)$ ]] || { echo "usage: bench/gpu.sh WHEELS DATA [OUT [speed|accuracy]]" >&2; exit 2; }
+steps=${4:-check,notebooks,step,epoch,memory,seeds}
+known='^((check|notebooks|step|epoch|memory|seeds|recipes|rates|levers-[a-z0-9-]+)(,|$))+$'
+(($# >= 2 && $# <= 4)) && [[ $steps =~ $known ]] || { echo "usage: bench/gpu.sh WHEELS DATA [OUT [STEPS]], with the steps that its first lines list" >&2; exit 2; }
 [ -d "$1" ] || { echo "gpu.sh: WHEELS $1 is no folder" >&2; exit 2; }
 [ -e "$2" ] || { echo "gpu.sh: DATA $2 does not exist" >&2; exit 2; }
 wheels=$(realpath "$1") data=$(realpath "$2") out=$(realpath -m "${3:-results/bench}")
 cd "$(dirname "$0")/.." || exit
 mkdir -p "$out" || exit
-site=$(mktemp -d)
-trap 'rm -rf "$site"' EXIT
-python=${PYTHON:-python3}
-quick=${DRY:+--quick} few=${DRY:+--quick}
+site=$(realpath -m "${SITE:-$(mktemp -d)}")
+[ "${SITE:-}" ] || trap 'rm -rf "$site"' EXIT
+python=${PYTHON:-python3} seeds=${SEEDS:-0,1,2} workers=${WORKERS:-4} limit=${LIMIT:-530}
+recipes=${RECIPES:-course,best,quick}
+quick=${DRY:+--quick} few=${DRY:+--quick} short=${DRY:+--epochs 1 --source demo}
 few=${few:---rounds 3} # enough where the marks are for a processor
 failed=0
 
-step() { # seconds at most, name, command...; nothing goes on after 530 s in all
-    local most=$1 name=$2 from=$SECONDS left=$((530 - SECONDS))
-    shift 2
-    ((most < left)) || most=$((left > 0 ? left : 1))
-    printf '\n== %s\n' "$name"
-    timeout "$most" "$@" || { failed=$((failed + 1)); echo "-- $name: FAILED"; }
-    printf -- '-- %s: %d s\n' "$name" $((SECONDS - from))
-}
-
 # --target rather than a venv, which would not see the torch of another venv; --no-deps, or pip would look for torch
-$python -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$site" "$wheels"/*.whl || exit
+[ -d "$site/fastai" ] || $python -m pip install -q --no-index --no-deps --no-cache-dir --target "$site" "$wheels"/*.whl || exit
 export PYTHONPATH=$PWD:$site${PYTHONPATH:+:$PYTHONPATH} PATH=$site/bin:$PATH
-export NO_ALBUMENTATIONS_UPDATE=1 MPLBACKEND=Agg PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore PYTHONDONTWRITEBYTECODE=1
-[ "${DRY:-}" ] || nvidia-smi
+export NO_ALBUMENTATIONS_UPDATE=1 MPLBACKEND=Agg PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore
+[ "${DRY:-}" ] || nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
 $python - ${DRY:+dry} <<'PY' || exit
 import sys, torch
 if not torch.cuda.is_available() and len(sys.argv) < 2: sys.exit('gpu.sh: torch sees no card')
 PY
+
+step() { # name, command...
+    local name=$1 from=$SECONDS left=$((limit - SECONDS))
+    shift
+    printf '\n== %s\n' "$name"
+    timeout --kill-after 5 $((left > 0 ? left : 1)) "$@" || { failed=$((failed + 1)); echo "-- $name: FAILED"; }
+    printf -- '-- %s: %d s\n' "$name" $((SECONDS - from))
+}
+
+bench() { # script, options...
+    local name=$1
+    shift
+    step "$name" $python "bench/$name.py" "$@" --source "$data" --out "$out/gpu-$name.json"
+}
 
 check() { # one epoch in each precision that the card has
     $python - <<'PY'
@@ -50,30 +63,34 @@ for precision in ('fp32', 'bf16', 'fp16') if card else ('fp32',):
     print(precision, 'loss', loss)
 PY
 }
-export -f check
+
+notebooks() { # with their CUDA cells, where there is a card
+    grep -l '#| cuda' nbs/*.ipynb | xargs -P 4 -n 1 $python -c 'import sys; from nbdev.test import nbdev_test
+nbdev_test(path=sys.argv[1], flags="" if sys.argv[2:] else "cuda", n_workers=0, do_print=True)'
+}
+
+study() { # name, options of choices.py...
+    local name=$1
+    shift
+    step "$name" $python bench/choices.py "$@" $quick --source "$data" --seeds "$seeds" --workers "$workers" --runs "$out" --out "$out/gpu-$name.json"
+}
+export -f check notebooks
 export python
-step 60 'CUDA check' bash -c check
-step 90 data $python -c 'import sys; from cifar_oc.all import *; print(load_cifar10(sys.argv[1]))' "$data"
-seeds=${SEEDS:-0,1,2}
-if [ "${4:-speed}" = accuracy ]; then
-    recipes=course,best,quick,chikka-era-s10,ravinaik-era-s10,senthilva-eva,ojhajayant-eva8,sumsumsp-era few=
-    [ "${DRY:-}" ] && recipes=course,quick seeds=0 few='--epochs 1 --source demo'
-    step 420 recipes $python -c 'from cifar_oc.cli import bench_command; bench_command()' --source "$data" --recipes $recipes --seeds "$seeds" \
-        --runs "$out/runs" --out "$out/gpu-recipes.json" $few
-    for study in rates levers; do
-        step 420 $study $python bench/choices.py $study $quick --source "$data" --seeds "$seeds" --runs "$out/runs" --out "$out/gpu-$study.json"
-    done
-    find "$out/runs" -name model.safetensors -delete # they are large; the figures stay
-else
-    step 120 seeds $python bench/seeds.py $quick --source "$data" --seeds "$seeds" --out "$out/gpu-seeds.json"
-    step 90 step $python bench/step.py $quick --source "$data" --out "$out/gpu-step.json"
-    step 120 scale $python bench/scale.py $quick --source "$data" --out "$out/gpu-scale.json"
-    step 150 epoch $python bench/epoch.py $few --source "$data" --out "$out/gpu-epoch.json"
-    step 120 memory $python bench/memory.py $few --source "$data" --out "$out/gpu-memory.json"
-    step 150 loader $python bench/loader.py $few --source "$data" --out "$out/gpu-loader.json"
-    if [ -z "${DRY:-}" ] && $python -c 'import nbdev, execnb' 2>/dev/null; then
-        step 300 'notebooks, their CUDA cells too' $python -c 'from nbdev.test import nbdev_test; nbdev_test(path="nbs", flags="cuda", n_workers=4, do_print=True)'
-    fi
-fi
+
+IFS=, read -ra names <<<"$steps"
+for name in "${names[@]}"; do
+    case $name in
+        check | notebooks) step "$name" bash -c "$name" ;;
+        step) bench step $quick ;;
+        epoch | memory) bench "$name" $few ;;
+        seeds) bench seeds $quick --seeds "$seeds" ;;
+        recipes)
+            step recipes $python -c 'from cifar_oc.cli import bench_command; bench_command()' --source "$data" --recipes "$recipes" --seeds "$seeds" \
+                --workers "$workers" --runs "$out/recipes" --out "$out/gpu-recipes.json" $short
+            ;;
+        rates) study rates rates ;;
+        levers-*) study "$name" levers --recipe "${name#levers-}" --full ;;
+    esac
+done
 printf '\n%d steps failed, %d s in all; figures in %s\n' "$failed" "$SECONDS" "$out"
 exit $((failed > 0))

@@ -46,7 +46,7 @@ def test_choices(study, tmp_path):
     written = json.loads((tmp_path/'choices.json').read_text('utf-8'))
     assert written['command'] == f'python bench/choices.py {study} --quick --source pictures --precision fp32 --runs runs'
     assert [(o['seed'], o['valid'], o['n'], o['epochs'], o['tta']) for o in written['runs']] == [(0, .1, 20, 1, False)]*2
-    folders = sorted((tmp_path/'runs'/study).iterdir())
+    folders = sorted((tmp_path/'runs').glob('*/*'))
     assert len(folders) == 2
     for f in 'metrics.json', 'model.safetensors': (folders[0]/f).unlink()
     kept = {f: f.stat().st_mtime for f in folders[1].iterdir()}
@@ -60,6 +60,6 @@ def test_choices(study, tmp_path):
 
 def test_gpu_script():
     "Wrong arguments are one line and exit status 2."
-    for args in [], ['nowhere', 'nowhere'], ['.', '.', '.', 'sleep']:
+    for args in [], ['nowhere', 'nowhere'], ['.', '.', '.', 'sleep'], ['.', '.', '.', 'check,sleep'], ['.', '.', '.', 'levers-']:
         done = subprocess.run(['bash', bench/'gpu.sh', *args], capture_output=True, text=True)
         assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, '', 1), done
