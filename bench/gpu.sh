@@ -28,6 +28,8 @@ failed=0
 
 # --target rather than a venv, which would not see the torch of another venv; --no-deps, or pip would look for torch
 [ -d "$site/fastai" ] || $python -m pip install -q --no-index --no-deps --no-cache-dir --target "$site" "$wheels"/*.whl || exit
+# the package's own metadata, which a run's config.json reads; the checkout itself comes first on the path
+[ -d "$site/cifar_oc" ] || $python -m pip install -q --no-index --no-deps --no-build-isolation --no-cache-dir --target "$site" . || exit
 export PYTHONPATH=$PWD:$site${PYTHONPATH:+:$PYTHONPATH} PATH=$site/bin:$PATH
 export NO_ALBUMENTATIONS_UPDATE=1 MPLBACKEND=Agg PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore
 [ "${DRY:-}" ] || nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
