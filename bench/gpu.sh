@@ -5,13 +5,13 @@
 #   check       an epoch of drawn pictures in each precision      notebooks  the notebooks that have CUDA cells (needs nbdev)
 #   step, epoch, memory, seeds                                    these benchmarks
 #   recipes     RECIPES (default: course,best,quick) on SEEDS, by cifar-oc-bench
-#   rates, levers-RECIPE                                          these studies of choices.py; levers of all of RECIPE's epochs
+#   rates, levers-N                                               these studies of choices.py; levers in N epochs
 # SEEDS=0,1,2,3,4 gives other seeds than 0,1,2; WORKERS=2 trains two at once, not four; SITE=DIR keeps the installed wheels for the next call.
 # No step goes on for longer than LIMIT (530) seconds after the start. What is finished counts: the same command goes on, if OUT is the same.
 # DRY=1 runs it on a processor, with the sizes of --quick, to see that it works.
 set -uo pipefail
 steps=${4:-check,notebooks,step,epoch,memory,seeds}
-known='^((check|notebooks|step|epoch|memory|seeds|recipes|rates|levers-[a-z0-9-]+)(,|$))+$'
+known='^((check|notebooks|step|epoch|memory|seeds|recipes|rates|levers-[1-9][0-9]*)(,|$))+$'
 (($# >= 2 && $# <= 4)) && [[ $steps =~ $known ]] || { echo "usage: bench/gpu.sh WHEELS DATA [OUT [STEPS]], with the steps that its first lines list" >&2; exit 2; }
 [ -d "$1" ] || { echo "gpu.sh: WHEELS $1 is no folder" >&2; exit 2; }
 [ -e "$2" ] || { echo "gpu.sh: DATA $2 does not exist" >&2; exit 2; }
@@ -91,7 +91,7 @@ for name in "${names[@]}"; do
                 --workers "$workers" --runs "$out/recipes" --out "$out/gpu-recipes.json" $short
             ;;
         rates) study rates rates ;;
-        levers-*) study "$name" levers --recipe "${name#levers-}" --full ;;
+        levers-*) study "$name" levers --epochs "${name#levers-}" ;;
     esac
 done
 printf '\n%d steps failed, %d s in all; figures in %s\n' "$failed" "$SECONDS" "$out"

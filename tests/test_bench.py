@@ -60,6 +60,6 @@ def test_choices(study, tmp_path):
 
 def test_gpu_script():
     "Wrong arguments are one line and exit status 2."
-    for args in [], ['nowhere', 'nowhere'], ['.', '.', '.', 'sleep'], ['.', '.', '.', 'check,sleep'], ['.', '.', '.', 'levers-']:
+    for args in [], ['nowhere', 'nowhere'], ['.', '.', '.', 'sleep'], ['.', '.', '.', 'check,sleep'], ['.', '.', '.', 'levers-0']:
         done = subprocess.run(['bash', bench/'gpu.sh', *args], capture_output=True, text=True)
         assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, '', 1), done
