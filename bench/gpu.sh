@@ -22,14 +22,14 @@ site=$(realpath -m "${SITE:-$(mktemp -d)}")
 [ "${SITE:-}" ] || trap 'rm -rf "$site"' EXIT
 python=${PYTHON:-python3} seeds=${SEEDS:-0,1,2} workers=${WORKERS:-4} limit=${LIMIT:-530}
 recipes=${RECIPES:-course,best,quick}
-quick=${DRY:+--quick} few=${DRY:+--quick} short=${DRY:+--epochs 1 --source demo}
+quick=${DRY:+--quick} few=${DRY:+--quick} short=${DRY:+--epochs 1}
+[ "${DRY:-}" ] && pictures=demo || pictures=$data # of full runs and studies
 few=${few:---rounds 3} # enough where the marks are for a processor
 failed=0
 
-# --target rather than a venv, which would not see the torch of another venv; --no-deps, or pip would look for torch
-[ -d "$site/fastai" ] || $python -m pip install -q --no-index --no-deps --no-cache-dir --target "$site" "$wheels"/*.whl || exit
-# the package's own metadata, which a run's config.json reads; the checkout itself comes first on the path
-[ -d "$site/cifar_oc" ] || $python -m pip install -q --no-index --no-deps --no-build-isolation --no-cache-dir --target "$site" . || exit
+# --target rather than a venv, which would not see the torch of another venv; --no-deps, or pip would look for torch;
+# the package too, for the version that a run notes: the checkout itself comes first on the path
+[ -d "$site/cifar_oc" ] || $python -m pip install -q --no-index --no-deps --no-build-isolation --no-cache-dir --target "$site" "$wheels"/*.whl . || exit
 export PYTHONPATH=$PWD:$site${PYTHONPATH:+:$PYTHONPATH} PATH=$site/bin:$PATH
 export NO_ALBUMENTATIONS_UPDATE=1 MPLBACKEND=Agg PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore
 [ "${DRY:-}" ] || nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
@@ -74,7 +74,7 @@ nbdev_test(path=sys.argv[1], flags="" if sys.argv[2:] else "cuda", n_workers=0, 
 study() { # name, options of choices.py...
     local name=$1
     shift
-    step "$name" $python bench/choices.py "$@" $quick --source "$data" --seeds "$seeds" --workers "$workers" --runs "$out" --out "$out/gpu-$name.json"
+    step "$name" $python bench/choices.py "$@" $quick --source "$pictures" --seeds "$seeds" --workers "$workers" --runs "$out" --out "$out/gpu-$name.json"
 }
 export -f check notebooks
 export python
@@ -87,7 +87,7 @@ for name in "${names[@]}"; do
         epoch | memory) bench "$name" $few ;;
         seeds) bench seeds $quick --seeds "$seeds" ;;
         recipes)
-            step recipes $python -c 'from cifar_oc.cli import bench_command; bench_command()' --source "$data" --recipes "$recipes" --seeds "$seeds" \
+            step recipes $python -c 'from cifar_oc.cli import bench_command; bench_command()' --source "$pictures" --recipes "$recipes" --seeds "$seeds" \
                 --workers "$workers" --runs "$out/recipes" --out "$out/gpu-recipes.json" $short
             ;;
         rates) study rates rates ;;
