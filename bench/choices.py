@@ -2,8 +2,9 @@
 (--valid). The test set is never read.
 
 Studies: `levers` changes one thing of `quick` at a time, in --epochs epochs. Then it trains all that gain together: a change gains
-if its mean paired difference is more than twice its standard error. `rates` trains `course` on a grid of five LRMAX, with LRMIN a hundredth of it, and with the rates that `find_lrs` finds. Runs are those of
-`cifar_oc.bench`, in folders below --runs: they can be interrupted, and the same command resumes."""
+if its mean paired difference is more than twice its standard error. `rates` trains `course` on a grid of five LRMAX, with LRMIN a
+hundredth of it, and with the rates that `find_lrs` finds. Runs are those of `cifar_oc.bench`, in folders below --runs: they can be
+interrupted, and the same command resumes."""
 from common import *
 
 LEVERS = {  # changes of `quick`; five at most: the more are tried, the likelier one gains by luck

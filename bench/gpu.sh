@@ -67,8 +67,8 @@ PY
 }
 
 notebooks() { # with their CUDA cells, where there is a card
-    grep -l '#| cuda' nbs/*.ipynb | xargs -P 4 -n 1 $python -c 'import sys; from nbdev.test import nbdev_test
-nbdev_test(path=sys.argv[1], flags="" if sys.argv[2:] else "cuda", n_workers=0, do_print=True)'
+    grep -l '#| cuda' nbs/*.ipynb | xargs -P 4 -n 1 $python -c 'import os, sys; from nbdev.test import nbdev_test
+nbdev_test(path=sys.argv[1], flags="" if os.environ.get("DRY") else "cuda", n_workers=0, do_print=True)'
 }
 
 study() { # name, options of choices.py...

@@ -58,6 +58,17 @@ def test_choices(study, tmp_path):
         status,err = fork(*args, *bad)
         assert (status, len(err.splitlines())) == (2, 1) and said in err, err
 
+def test_together(monkeypatch):
+    "Levers whose gain is more than twice its standard error are trained together; one alone, or one run each, are not."
+    monkeypatch.syspath_prepend(str(bench))
+    import choices
+    def runs(**gains): return [dict(recipe=k, seed=s, accuracy=.9 + s/100 + o/100) for k,each in gains.items() for s,o in enumerate(each)]
+    gains = {'quick': [0, 0, 0], 'weight decay .4': [.4, .5, .6], 'batch 256': [.9, -.4, .1], 'logits ÷ 4': [.2, .3, .2]}
+    (name, recipe), = choices.together(runs(**gains)).items()
+    assert (name, recipe.weight_decay, recipe.network, recipe.bs) == ('weight decay .4 and logits ÷ 4', .4, 'course, logits ÷ 4', 512)
+    assert choices.together(runs(**gains | {'logits ÷ 4': [-.2, -.3, -.2]})) == {}
+    assert choices.together(runs(**{k: o[:1] for k,o in gains.items()})) == {}
+
 def test_gpu_script():
     "Wrong arguments are one line and exit status 2."
     for args in [], ['nowhere', 'nowhere'], ['.', '.', '.', 'sleep'], ['.', '.', '.', 'check,sleep'], ['.', '.', '.', 'levers-0']:
