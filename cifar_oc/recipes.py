@@ -188,16 +188,17 @@ def quarter_logits(
 networks['course, logits ÷ 4'] = quarter_logits
 
 # %% ../nbs/13_recipes.ipynb #02a07ab7
-_ours = dict(origin='cifar_oc', augment='batch', network='course, logits ÷ 4', init='identity',
-    hole_p=.5, label_smoothing=.1, opt='muon', eps=1e-8, weight_decay=.4, lr_max=1.2e-2,
-    start_ratio=1/20, end_ratio=1/5, shape='linear')
+_ours = dict(origin='cifar_oc', augment='batch', init='identity', hole_p=.5, label_smoothing=.1,
+    opt='muon', eps=1e-8, lr_max=1.2e-2, start_ratio=1/20, end_ratio=1/5, shape='linear')
 
 recipes = {
     'course': Recipe(
         origin="the assignment, with fastai's Adam",
         reported='the target is 90 %, the top mark 93.8 %'),
-    'best': Recipe(**_ours),
-    'quick': Recipe(**_ours, epochs=10)}
+    'best': Recipe(**_ours, network='course, logits ÷ 4', weight_decay=.4,
+        reported='94.01 %, one run'),
+    'quick': Recipe(**_ours, weight_decay=.1, epochs=10,
+        reported='93.21 %, one run')}
 
 # %% ../nbs/13_recipes.ipynb #3e0d3190
 def get_recipe(
