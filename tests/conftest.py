@@ -1,5 +1,5 @@
 "Pictures, a cache and a command line that the tests share; nothing here reaches the network or the user's own cache."
-import os, shutil, subprocess, sys
+import os, shutil, signal, subprocess, sys
 from collections import Counter
 from pathlib import Path
 import pytest
@@ -9,6 +9,8 @@ from cifar_oc.data import demo_cifar10
 os.environ.update(NO_ALBUMENTATIONS_UPDATE='1', MPLBACKEND='Agg', PYTHONUTF8='1')
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # test processes run side by side
 os.environ.pop('CIFAR_OC_DATA', None)
+# a shell starts `command &` with Ctrl-C ignored, and what the tests start would inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 figures = Counter()  # (fault, phase, 'tried' or 'survived'): how many, in test_faults.py
 notes = []          # lines for the summary
